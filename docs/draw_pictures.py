@@ -1,9 +1,9 @@
-"""Draws the pictures of the pages on rules into `docs/images`: `python docs/draw_pictures.py`.
+"""Draws the pictures of the pages on rules, and of the gallery, into `docs/images`: `python docs/draw_pictures.py`.
 
 Those of schedulers and searchers are simulated studies on synthetic curves (`lightning_hwtune.simulation.curves`), with
-the real schedulers and searchers; `lightning_hwtune.views.plots` draws the learning curves. Those of orders show the
-orders of `lightning_hwtune.core.ranking` on made-up losses. The scaling model has the points of its page. A seed gives
-the same picture everywhere.
+the real schedulers and searchers; `lightning_hwtune.views.plots` draws the learning curves. Those of the gallery are of
+a study on formulas (`gallery_study`). Those of orders show the orders of `lightning_hwtune.core.ranking` on made-up
+losses. The scaling model has the points of its page. A seed gives the same picture everywhere.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from gallery_study import gallery_study
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -40,11 +41,12 @@ from lightning_hwtune.core.streams import stream
 from lightning_hwtune.simulation.accounting import point
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
-from lightning_hwtune.views.plots import ledger_figure
+from lightning_hwtune.views.plots import FIGURES, ledger_figure
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 from lightning_hwtune.views.plots.curves import curves_figure
 from lightning_hwtune.views.plots.scaling import scaling_figure
 
+GALLERY = [name for name in FIGURES if name != "ledger"]
 IMAGES = Path(__file__).with_name("images")
 MAX_EPOCHS, N_TRIALS, N_DRAWS, SEED = 27, 45, 60, 8
 SPACE = SearchSpace(lr=Float(1e-4, 1e-1, log=True), dropout=Float(0.0, 0.5))
@@ -81,6 +83,9 @@ def main() -> None:
     save(orders_figure(), "orders")
     save(noise_figure(), "soft_ranking")
     save(ledger_figure(priced_study()), "ledger")
+    gallery = gallery_study()
+    for name in GALLERY:
+        save(FIGURES[name](gallery), f"gallery_{name}")
     save(scaling_figure(ScalingModel.fit(PROFILE, devices_per_node=4), [1, 2, 4, 8, 16, 32]), "scaling")
 
 

@@ -748,15 +748,30 @@ class Study:
         return self._files.trial_dir(trial_id) / "logs"
 
     @checked_call("Study.plot")
-    def plot(self, what: str = "front") -> Figure:
-        """Returns a figure: the "front", the learning "curves" by rung, the "timeline" of the devices, or the "ledger".
+    def plot(
+        self,
+        what: str = "front",
+        objective: str | None = None,
+        at: int | None = None,
+        parameters: Sequence[str] | None = None,
+    ) -> Figure:
+        """Returns a matplotlib figure.
+
+        Args:
+            what: "front"; "curves" (the learning curves), "ladder" (the verdicts of the rungs); "importance", "slices",
+                "contour", "parallel" and "rank" (what the parameters do to an objective); "hypervolume" (how the front
+                grew); "timeline" (the work of the devices); "ledger" (what was spent).
+            objective: the objective to show; None for the first one, or for all.
+            at: the rung whose values are shown; None for the one that the most trials have reached.
+            parameters: the two parameters of "contour"; None for the two most important ones.
 
         Raises:
-            ArgumentError: `what` is not one of these names.
+            ArgumentError: `what` is not one of these names, or the figure does not have an option that is given.
+            MissingDependencyError: "importance" without scikit-learn.
         """
-        from lightning_hwtune.views.plots import FIGURES
+        from lightning_hwtune.views.plots import drawn
 
-        return FIGURES[what](self.state())
+        return drawn(self.state(), what, objective=objective, at=at, parameters=parameters)
 
     @called("study.events() returns the list of all events")
     @checked_call("Study.events")

@@ -41,6 +41,7 @@ from lightning_hwtune.cli.instances import instances
 from lightning_hwtune.cli.ledger import ledger
 from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
 from lightning_hwtune.cli.plan import plan
+from lightning_hwtune.cli.plot import plot
 from lightning_hwtune.cli.profile import profile
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
@@ -372,21 +373,6 @@ def logs(
 
 
 @app.command()
-def plot(
-    out: Out = None,
-    dir: Dir = DIR,  # noqa: A002
-    study: Name = None,
-    storage: Storage = None,
-) -> None:
-    """Draw the front, the timeline of the devices, the learning curves and, with a price, what was spent."""
-    chosen = _choose(dir, study, storage)
-    folder = out or output_folder(chosen.study.dir, f"{chosen.study.name}-figures")
-    state = chosen.study.state()
-    priced = ("ledger",) if state.spec.has_price or state.nodes else ()
-    front_output.write_figures(chosen, folder, ("front", "timeline", "curves", *priced))
-
-
-@app.command()
 def export(
     out: Out = None,
     dir: Dir = DIR,  # noqa: A002
@@ -421,6 +407,7 @@ app.command()(replay)
 app.command()(serve)
 app.command()(ledger)
 app.command()(importance)
+app.command()(plot)
 app.command()(plan)
 app.command()(instances)
 app.add_typer(prior.app, name="prior")

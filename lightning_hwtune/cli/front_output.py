@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.cli.output import Format, console, write_frame, writing
 from lightning_hwtune.views.study_location import reading_command, short_path
@@ -82,15 +82,21 @@ def _located_frame(chosen: StoredStudy, frame: pd.DataFrame, form: Format) -> pd
     return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])
 
 
-def write_figures(chosen: StoredStudy, folder: Path, kinds: Sequence[str], *, only_missing: bool = False) -> None:
-    """Draws figures and prints their paths. With `only_missing`, a complete set is not drawn again."""
+def write_figures(
+    chosen: StoredStudy, folder: Path, kinds: Sequence[str], *, only_missing: bool = False, **options: Any
+) -> None:
+    """Draws figures and prints their paths. With `only_missing`, a complete set is not drawn again.
+
+    Args:
+        options: those of `Study.plot`, for all figures.
+    """
     paths = {kind: folder / f"{kind}.png" for kind in kinds}
     if not (only_missing and all(path.exists() for path in paths.values())):
-        from lightning_hwtune.views.plots import FIGURES
+        from lightning_hwtune.views.plots import drawn
 
         state = chosen.study.state()
         with writing(folder):
             for kind, path in paths.items():
-                FIGURES[kind](state).savefig(path, dpi=150)
+                drawn(state, kind, **options).savefig(path, dpi=150)
     for kind, path in paths.items():
         console().print(f"{kind}: {short_path(path)}", markup=False, soft_wrap=True)

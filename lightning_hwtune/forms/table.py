@@ -64,6 +64,13 @@ def _error(value: Any) -> Any:
     return value
 
 
+FIGURE_NAMES = (
+    "front", "timeline", "curves", "ladder", "importance", "slices", "contour", "parallel", "rank", "hypervolume",
+    "ledger",
+)  # fmt: skip
+"""What `Study.plot` can draw."""
+
+
 def _device_counts(value: Any) -> list[int]:
     one = integer(1, MAX_DEVICES)
     found = [one.accept(count) for count in elements("", MAX_DEVICES).accept(value)]
@@ -325,7 +332,12 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     "Study.front": {"at": one_of("full", "rung", "any")},
     "Study.recommend": {},
     "Study.importance": {"objective": optional(text("the name of an objective")), "at": optional(_POSITIVE)},
-    "Study.plot": {"what": one_of("front", "curves", "timeline", "ledger")},
+    "Study.plot": {
+        "what": one_of(*FIGURE_NAMES),
+        "objective": optional(text("the name of an objective")),
+        "at": optional(_POSITIVE),
+        "parameters": optional(Form("list", "the names of two parameters", tuple)),
+    },
     "Study.why": {"trial_id": _COUNT},
     "Study.logs": {"trial_id": _COUNT},
     "Trial.report": {

@@ -26,7 +26,7 @@ _CKPT = "the study keeps the checkpoints: use trial.ckpt_path, or trial.save(sta
 _OBJECTIVE = "use `objectives`, a list: [Metric('val_loss', 'min'), TrainSeconds()]"
 _SCHEDULER = "the schedulers are ASHA, PASHA, Hyperband, SuccessiveHalving, MedianStopping and RunToEnd"
 _SEARCHER = "the searchers are Random, Sobol, Grid, TPE, GP, Evolution, ParetoPrior, and OptunaSampler('CmaEsSampler')"
-_PLOT = "use `plot`: study.plot('front'), study.plot('timeline') or study.plot('curves')"
+_PLOT = "use `plot`: study.plot('front'), study.plot('slices'), study.plot('importance') or study.plot('timeline')"
 _IMPORTANCE = "use `importance()`, a pandas DataFrame with one row per objective and parameter"
 _CONSTRAINTS = "the study has the bounds: Study(..., constraints=[Constraint('params', at_most=1e6)])"
 _CALLBACK = "use `RungCallback`; a study attaches it automatically"

@@ -216,10 +216,20 @@ def test_logs_of_a_trial_that_has_just_begun(tmp_path: Path):
 
 def test_plot(folder: Path, tmp_path: Path):
     out = hwtune("plot", "--dir", folder, "--out", tmp_path / "new/pictures").stdout
-    for kind in ("front", "timeline", "curves", "ledger"):
+    for kind in ("front", "timeline", "curves", "ladder", "hypervolume", "ledger"):
         path = tmp_path / "new/pictures" / f"{kind}.png"
         assert path.read_bytes().startswith(b"\x89PNG")
         assert f"{kind}: {path}" in out
+    assert not (tmp_path / "new/pictures/rank.png").exists()  # of too few trials
+
+
+def test_plot_of_some_figures(folder: Path, tmp_path: Path):
+    words = ("--objective", "train_s", "--dir", folder, "--out", tmp_path)
+    assert hwtune("plot", "curves", "ladder", *words).stdout.count(".png") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.png", "ladder.png"}
+    assert "'cuvres' is not a figure" in told("plot", "cuvres", "--dir", folder, status=2)
+    assert "--at needs the name of a figure" in told("plot", "--at", 3, "--dir", folder, status=2)
+    assert "`objective` is 'loss'" in told("plot", "front", "--objective", "loss", "--dir", folder)
 
 
 def test_export(folder: Path, tmp_path: Path):

@@ -7,6 +7,8 @@ or the one that the user names.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -21,9 +23,11 @@ from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.text import counted
 from lightning_hwtune.views.front_points import Point, measured_at
 
-__all__ = ["RungValues", "objective_named", "rung_values", "shared_rung", "trials_at"]
+__all__ = ["RungValues", "objective_named", "rung_values", "sensible", "shared_rung", "trials_at"]
 
 Floats = npt.NDArray[np.float64]
+
+_FAR_OFF, _LEAST_FAR_OFF = 4.0, 5
 
 
 @final
@@ -119,3 +123,16 @@ def _without_exploded(losses: Floats) -> tuple[Floats, npt.NDArray[np.bool_]]:
     far = Scale.of(np.column_stack([known, -known])).far[0]
     replaced = ~is_finite | (losses > far)
     return np.where(replaced, losses[~replaced].max(), losses), replaced
+
+
+def sensible(objective: Objective, values: Sequence[float]) -> list[float]:
+    """Returns the values that a picture should show: finite ones, without those that are much worse than most.
+
+    A value is left out if it is more than `_FAR_OFF` times as far from the best value as three quarters of all are.
+    """
+    finite = np.array([value for value in values if math.isfinite(value)])
+    if len(finite) < _LEAST_FAR_OFF:
+        return [float(value) for value in finite] or [0.0, 1.0]
+    away = finite - finite.min() if objective.mode == "min" else finite.max() - finite
+    usual = float(np.quantile(away, 0.75))
+    return [float(value) for value in (finite[away <= _FAR_OFF * usual] if usual > 0 else finite)]

@@ -11,8 +11,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import TrialRecord, TrialState
 from lightning_hwtune.views.amounts import counted
+from lightning_hwtune.views.effects.values import objective_named, sensible
 from lightning_hwtune.views.front_points import front_points
-from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, axis_label, fit_scale, tidy
+from lightning_hwtune.views.plots.canvas import (
+    DEVICE_COLORS,
+    FAINT,
+    INK,
+    StudyFigure,
+    axis_label,
+    fit_scale,
+    tidy,
+)
 
 __all__ = ["curves_figure"]
 
@@ -20,21 +29,23 @@ __all__ = ["curves_figure"]
 def curves_figure(state: StudyFacts, objective: str | None = None) -> Figure:
     """Returns one line per trial. Front members are coloured, other fully trained trials dark, all others grey.
 
+    The axis fits the values that matter; a few that are much worse than most may be beyond its edge.
+
     Args:
         objective: name of the objective to show; the first one by default.
 
     Raises:
-        ValueError: no objective has this name.
+        ArgumentError: no objective has this name.
     """
-    names = state.spec.objectives.names
-    shown = state.spec.objectives[names.index(objective) if objective is not None else 0]
+    shown = objective_named(state, objective)
     front = {point.trial.trial_id: i for i, point in enumerate(front_points(state))}
     figure = StudyFigure(figsize=(7.5, 4.6), layout="constrained")
     axes = figure.subplots()
     for trial in sorted(state.searched, key=lambda t: (front.get(t.trial_id, -1), t.state is TrialState.COMPLETED)):
         _curve(axes, trial, shown.name, front.get(trial.trial_id))
     measurements = [m for trial in state.searched for m in trial.measurements]
-    fit_scale(axes, [m.resource for m in measurements], [m.values[shown.name] for m in measurements])
+    values = sensible(shown, [m.values[shown.name] for m in measurements])
+    fit_scale(axes, [m.resource for m in measurements], values)
     _rungs(axes, state)
     axes.set_xlabel(state.ladder.unit)
     axes.set_ylabel(axis_label(shown))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Metric, Objective
 from lightning_hwtune.views.amounts import counted
+from lightning_hwtune.views.effects.values import objective_named
 from lightning_hwtune.views.front_points import Point, candidates, non_dominated
 from lightning_hwtune.views.plots.canvas import (
     DEVICE_COLORS,
@@ -25,25 +26,36 @@ from lightning_hwtune.views.plots.canvas import (
     tidy,
     vicinity,
 )
+from lightning_hwtune.views.recommendation import recommended
 
 __all__ = ["front_figure"]
 
 Places: TypeAlias = tuple[list[float], list[float]]
 
 _MAX_PAIRS = 6
+_LABEL_INCHES = 1.9
 
 
-def front_figure(state: StudyFacts) -> Figure:
+def front_figure(state: StudyFacts, objective: str | None = None) -> Figure:
     """Returns one panel per pair of objectives; a single objective is shown over the training time.
 
     Front members are filled and labelled with their trial's number, other fully trained trials are hollow, and the last
-    measurements of all other trials are grey. Colour and shape show the number of devices. Fully trained trials that
-    violate a constraint are crosses, and the bounds of objectives are dashed lines.
+    measurements of all other trials are grey. Colour and shape show the number of devices. A line bounds what the front
+    reaches in the two objectives of a panel, and a ring marks the recommended trial. Fully trained trials that violate
+    a constraint are crosses, and the bounds of objectives are dashed lines.
+
+    Args:
+        objective: show only the pairs with this objective, on the vertical axis; by default all, without pairs of two
+            measured objectives such as seconds and cost, if there are others.
+
+    Raises:
+        ArgumentError: no objective has this name.
     """
     full = candidates(state, "full")
     front = non_dominated(state, full)
     partial = [point for point in candidates(state, "any") if point.is_partial]
-    pairs = _pairs(state)
+    pairs = _pairs(state, objective)
+    best = recommended(state) if len(front) > 1 and len(state.spec.objectives) > 1 else None
     figure = StudyFigure(figsize=(max(4.4 * min(len(pairs), 3), 5.6), 4.4 * -(-len(pairs) // 3)), layout="constrained")
     panels = figure.subplots(-(-len(pairs) // 3), min(len(pairs), 3), squeeze=False).ravel()
     for panel in panels[len(pairs) :]:
@@ -51,11 +63,21 @@ def front_figure(state: StudyFacts) -> Figure:
     for panel, (across, up) in zip(panels, pairs, strict=False):
         _panel(panel, across, up, partial, full, front, _infeasible(state, full))
         _bounds(panel, across, up)
+        _staircase(panel, across, up, front)
+        if best is not None:
+            x, y = _place(across, up, best[0])
+            ring: dict[str, Any] = {
+                "facecolors": "none",
+                "edgecolors": DEVICE_COLORS[1],
+                "linewidths": 1.8,
+                "zorder": 4,
+            }
+            panel.scatter([x], [y], s=210, label="recommended", **ring)
     handles = {label: handle for handle, label in zip(*panels[0].get_legend_handles_labels(), strict=True)}
     if handles:
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(handles), 5), frameon=False
-        )
+        n_columns = min(len(handles), int(figure.get_figwidth() / _LABEL_INCHES))
+        style: dict[str, Any] = {"ncols": n_columns, "frameon": False, "fontsize": "small"}
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", **style)
     points = f"front of {counted(len(front), 'points')}, {counted(len(full), 'trials')} fully trained"
     if any(_infeasible(state, full)):
         points += f" ({sum(_infeasible(state, full))} infeasible)"
@@ -63,12 +85,17 @@ def front_figure(state: StudyFacts) -> Figure:
     return figure
 
 
-def _pairs(state: StudyFacts) -> list[tuple[Objective | None, Objective]]:
+def _pairs(state: StudyFacts, objective: str | None) -> list[tuple[Objective | None, Objective]]:
     """Returns pairs of objectives for the x and y axes; None is the training time."""
     objectives = list(state.spec.objectives)
     if len(objectives) == 1:
-        return [(None, objectives[0])]
+        return [(None, objective_named(state, objective))]
+    if objective is not None:
+        chosen = objective_named(state, objective)
+        return [(other, chosen) for other in objectives if other is not chosen]
     pairs = [(b, a) for a, b in combinations(objectives, 2)]
+    # seconds, cost and energy of a trial are nearly proportional, so that they say nothing about each other
+    pairs = [pair for pair in pairs if not all(item.is_measured for item in pair)] or pairs
     return list(pairs if len(pairs) <= _MAX_PAIRS else pairs[: len(objectives) - 1])
 
 
@@ -82,9 +109,8 @@ def _panel(
     is_infeasible: Sequence[bool],
 ) -> None:
     def place(points: Sequence[Point]) -> Places:
-        measured = [point.measurement for point in points]
-        ys = [m.values[up.name] for m in measured]
-        return [m.train_s if across is None else m.values[across.name] for m in measured], ys
+        places = [_place(across, up, point) for point in points]
+        return [x for x, _ in places], [y for _, y in places]
 
     if partial:
         panel.scatter(*place(partial), s=14, color=FAINT, alpha=0.6, linewidths=0, label="partly trained")
@@ -113,6 +139,29 @@ def _panel(
 def _infeasible(state: StudyFacts, points: Sequence[Point]) -> list[bool]:
     """Returns whether each point violates a constraint."""
     return [state.spec.objectives.violation(point.measurement.values) > 0 for point in points]
+
+
+def _place(across: Objective | None, up: Objective, point: Point) -> tuple[float, float]:
+    measured = point.measurement
+    return measured.train_s if across is None else measured.values[across.name], measured.values[up.name]
+
+
+def _staircase(panel: Axes, across: Objective | None, up: Objective, front: Sequence[Point]) -> None:
+    """Draws the bound of what the front reaches in these two objectives: past it, a trial is worse in both."""
+    is_less = across is None or across.mode == "min"
+    sides = (1.0 if is_less else -1.0, 1.0 if up.mode == "min" else -1.0)
+    places = sorted((_place(across, up, point) for point in front), key=lambda p: (p[0] * sides[0], p[1] * sides[1]))
+    steps: list[tuple[float, float]] = []
+    for x, y in places:
+        if not steps or y * sides[1] < steps[-1][1] * sides[1]:
+            steps += [(x, steps[-1][1]), (x, y)] if steps else [(x, y)]
+    if len(steps) < 2:
+        return
+    limits = panel.get_xlim(), panel.get_ylim()
+    ends = [(steps[0][0], limits[1][1 if sides[1] > 0 else 0]), (limits[0][1 if is_less else 0], steps[-1][1])]
+    outline = np.array([ends[0], *steps, ends[1]])
+    panel.plot(outline[:, 0], outline[:, 1], color=INK, linewidth=1.0, alpha=0.55, zorder=1.5)
+    panel.set(xlim=limits[0], ylim=limits[1])
 
 
 def _bounds(panel: Axes, across: Objective | None, up: Objective) -> None:

@@ -25,10 +25,14 @@ Span: TypeAlias = tuple[float, float]
 _HEIGHT = 0.84
 _FAILED = DEVICE_COLORS[1]
 _GAP_SHARE = 0.05
+_PALE = "#E3EDF7"
 
 
 def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     """Returns the timeline. Bars have their trial's number if there is room; resumed segments are darker.
+
+    The pale beginning of a bar is as long as the part of the segment in which it did not train: start-up, saving, and
+    work after its newest report.
 
     Idle times longer than a twentieth of the busy time are cut out and marked with a dashed line.
 
@@ -48,11 +52,14 @@ def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     edge = min(0.6, 60 / max(len(bars), 1))
     for segment, bar, lane in zip(state.segments, bars, _lanes(state.segments, bars), strict=True):
         _draw(axes, segment, bar, lane, shades, length / unit_s, edge)
+    _pale(axes, state, bars, unit_s, until)
     for cut in cuts:
         axes.axvline(cut / unit_s, color=INK, linestyle="--", linewidth=0.9)
     busy = sum((end - start) * segment.share for segment, (start, end) in zip(state.segments, bars, strict=True))
     text = f"{counted(len(state.searched), 'trials')} in {counted(len(state.segments), 'segments')}"
+    trained_s = sum(_trained_s(segment) * segment.share for segment in state.segments)
     text += f", devices busy {share(busy * unit_s, length * n_rows)} of the time"
+    text += f" and training {share(trained_s, length * n_rows)}"
     axes.set_title(f"{state.spec.name}: {text}", loc="left", fontsize="medium")
     axes.set_xlabel(f"time [{unit}]")
     axes.set_yticks(range(n_rows), [f"{state.spec.pool.accelerator} {i}" for i in range(n_rows)])
@@ -129,6 +136,21 @@ def _draw(
             )
 
 
+def _trained_s(segment: Segment) -> float:
+    """Returns the training seconds of a segment up to its newest report."""
+    return max(segment.train_s - segment.base_train_s, 0.0) if segment.reached > segment.resource else 0.0
+
+
+def _pale(axes: Axes, state: StudyFacts, bars: Sequence[Span], unit_s: float, until: float) -> None:
+    """Makes the beginning of each bar pale for as long as the segment did not train."""
+    for segment, (start, end), lane in zip(state.segments, bars, _lanes(state.segments, bars), strict=True):
+        idle = max(state.segment_s(segment, until) - _trained_s(segment), 0.0) / unit_s
+        for low, n in _runs(segment.slots):
+            height = (n - 1 + _HEIGHT) / segment.allocation.per_device
+            place = (low - _HEIGHT / 2 + lane * height, height)
+            axes.broken_barh([(start, min(idle, end - start))], place, facecolor="white", alpha=0.6, linewidth=0)
+
+
 def _lanes(segments: Sequence[Segment], bars: Sequence[Span]) -> list[int]:
     """Returns the part of its device in which each segment is drawn: the lowest that is free when it begins."""
     ends: dict[tuple[int, int], float] = {}
@@ -160,6 +182,8 @@ def _legend(state: StudyFacts, shades: Mapping[int, str]) -> list[Patch]:
         for level, color in shades.items()
         if color in seen
     ]
+    if state.segments:
+        patches.append(Patch(facecolor=_PALE, label="of it, not training"))
     if any(segment.outcome in BAD_ENDS for segment in state.segments):
         patches.append(Patch(facecolor="white", edgecolor=_FAILED, hatch="////", label="failed or lost"))
     return patches
