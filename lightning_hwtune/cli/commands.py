@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 
 from lightning_hwtune import __version__
 from lightning_hwtune.cli import front_output, prior
+from lightning_hwtune.cli.agent import agent
 from lightning_hwtune.cli.arguments import (
     DIR,
     CheckFirst,
@@ -410,6 +411,7 @@ app.command()(importance)
 app.command()(plot)
 app.command()(plan)
 app.command()(instances)
+app.command()(agent)
 app.add_typer(prior.app, name="prior")
 
 

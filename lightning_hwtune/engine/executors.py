@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from lightning_hwtune.engine.agents.executor import AgentsExecutor
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, abilities_of
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
@@ -13,7 +14,10 @@ from lightning_hwtune.plugins import Registry
 __all__ = ["EXECUTOR_REGISTRY", "abilities_of_choice", "create_executor"]
 
 EXECUTOR_REGISTRY = Registry[Executor](
-    "executor", "hwtune.executors", Executor, {"local": LocalExecutor, "inline": InlineExecutor}
+    "executor",
+    "hwtune.executors",
+    Executor,
+    {"local": LocalExecutor, "inline": InlineExecutor, "agents": AgentsExecutor},
 )
 
 

@@ -14,12 +14,14 @@ load this process's `__main__`.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing import connection as mp
 from pathlib import Path
 from typing import Any, ClassVar, Self, final
 
+from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import Abilities, RunSetup, Sink
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
@@ -29,9 +31,23 @@ from lightning_hwtune.engine.rank_process import Rank
 from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.training.channel import LOOPBACK, Beat, Ended, Message, Note, Report, Saved, SegmentOrder, Started
+from lightning_hwtune.training.channel import (
+    LOOPBACK,
+    Beat,
+    Ended,
+    Message,
+    Note,
+    Report,
+    Saved,
+    SegmentOrder,
+    Started,
+    VerdictMessage,
+)
 
-__all__ = ["LocalExecutor"]
+__all__ = ["LATER", "LocalExecutor"]
+
+LATER = VerdictMessage(VerdictKind.CONTINUE, "the answer follows")
+"""What a sink returns instead of an answer that it does not have yet; see `LocalExecutor.answer`."""
 
 _LIBRARY_S = 60.0  # limit for one module that the fork server imports although the user did not ask for it
 _GRACE_S = 10.0  # time for the other ranks to end by themselves after the first one has ended
@@ -55,6 +71,9 @@ class LocalExecutor:
         preload: further modules for the fork server to import once; they must not run tensor operations at import.
         n_spares: how many ranks the fork server keeps ready for the next segments.
         address: of this host, at which ranks on other nodes reach it.
+
+    Attributes:
+        wake_on: `wait` also returns when one of these sockets can be read.
         least_free_bytes: no rank is kept ready while less memory is free.
     """
 
@@ -84,6 +103,7 @@ class LocalExecutor:
         self._preload = tuple(preload)
         self._libraries: tuple[str, ...] = ()
         self._groups: dict[int, Group] = {}
+        self.wake_on: Sequence[socket.socket] = ()
         self._noted: set[str] = set()  # modules of `preload` that cannot be imported and were already noted
         self._server = fork_server()
         self._n_deaths = self._server.n_deaths  # when a report last arrived
@@ -227,7 +247,7 @@ class LocalExecutor:
             patience_s = min(patience_s, 0.05)
         handles: list[Any] = [rank.status for rank in ranks if not rank.is_gone]
         handles += [rank.channel for rank in ranks if rank.is_open]
-        mp.wait([*handles, *(self._server.waitable if not self._server.is_ready else [])], patience_s)
+        mp.wait([*handles, *self.wake_on, *(self._server.waitable if not self._server.is_ready else [])], patience_s)
 
     @property
     def pids(self) -> list[int]:
@@ -246,13 +266,21 @@ class LocalExecutor:
             group.world_size = max(group.world_size, message.world_size)
         elif isinstance(message, Report):
             self._n_deaths = self._server.n_deaths
-            rank.answer(sink.reported(order.trial_id, order.segment, message))
+            verdict = sink.reported(order.trial_id, order.segment, message)
+            if verdict is not LATER:
+                rank.answer(verdict)
         elif isinstance(message, Saved):
             sink.saved(order.trial_id, order.segment, message)
         elif isinstance(message, Note):
             sink.noted(order.trial_id, order.segment, message)
         elif isinstance(message, Ended):
             rank.ended = message
+
+    def answer(self, trial_id: int, segment: int, verdict: VerdictMessage) -> None:
+        """Answers a report later than the sink could, unless the segment has ended."""
+        group = self._groups.get(trial_id)
+        if group is not None and group.order.segment == segment and group.ranks:
+            group.ranks[0].answer(verdict)
 
     def _watch(self, group: Group) -> None:
         """Sets or enforces the deadline of a group that is ending, and ends a group with a silent rank."""

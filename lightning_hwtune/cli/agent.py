@@ -1,0 +1,88 @@
+"""`hwtune agent`: trains segments of a study on this host, as one of the study's nodes."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightning_hwtune.errors import ArgumentError
+
+__all__ = ["agent"]
+
+
+def agent(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="The study's folder, which says where the study listens and has its secret. Or give --connect.",
+            show_default=False,
+        ),
+    ] = None,
+    connect: Annotated[
+        str | None, typer.Option("--connect", metavar="HOST:PORT", help="Where the study listens.", show_default=False)
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-file",
+            help="The file with the study's secret; default: HWTUNE_AGENTS_KEY or HWTUNE_AGENTS_KEY_FILE.",
+            show_default=False,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of this node; default: the host name.", show_default=False)
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            "--root",
+            help="The study's folder on this host, if its path is not the same as on the host of the study.",
+            show_default=False,
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Address at which other nodes reach this host, for trials on several nodes.",
+            show_default=False,
+        ),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", min=1, help="Seconds without a connection to the study after which it ends.")
+    ] = 600,
+) -> None:
+    """Train trials of a study on this host, as one of its nodes: start it on each node of a study with executor=agents.
+
+    It ends when the study ends.
+    """
+    from lightning_hwtune.engine.agents.agent import Agent
+    from lightning_hwtune.engine.agents.door import KEY_NAME, address_of, key_of, noted_address
+    from lightning_hwtune.host.session_signals import Signals
+
+    if (folder is None) == (connect is None):
+        raise ArgumentError("agent", None, "either the study's folder, or --connect HOST:PORT")
+    place = address_of("--connect", connect) if connect is not None else None
+    if folder is None:
+        key_of(key_file)
+
+    def say(line: str) -> None:
+        print(f"hwtune agent: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+    served = Agent(
+        lambda: noted_address(folder) if folder is not None else place,
+        lambda: key_of(key_file or (folder / KEY_NAME if folder and (folder / KEY_NAME).exists() else None)),
+        name=name or socket.gethostname(),
+        root=root.absolute() if root is not None else folder.absolute() if folder is not None else None,
+        address=address,
+        give_up_s=wait,
+        say=say,
+    )
+    with Signals() as signals, signals.acting():
+        served.run()
+    say("the session of the study has ended")

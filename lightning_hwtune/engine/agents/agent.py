@@ -1,0 +1,277 @@
+"""The agent of one node: the local executor, driven by a study on another host.
+
+An agent connects to the study, again and again. Segments continue while the connection is lost, and what their ranks
+say waits. After two thirds of the time after which the study counts the agent as lost, the agent ends all ranks. It
+also ends them before it joins another session. So no rank of a lost agent writes while its trial continues elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from multiprocessing import connection as mp
+from pathlib import Path
+from typing import Any, final
+
+from lightning_hwtune.engine.agents.call import Call
+from lightning_hwtune.engine.agents.link import Link
+from lightning_hwtune.engine.agents.messages import (
+    Answer,
+    End,
+    Goodbye,
+    Left,
+    Meeting,
+    Ready,
+    Said,
+    Setup,
+    Start,
+    absolute,
+    relative,
+)
+from lightning_hwtune.engine.agents.roster import BEAT_S, software
+from lightning_hwtune.engine.devices import visible_gpus
+from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
+from lightning_hwtune.engine.local import LATER, LocalExecutor
+from lightning_hwtune.errors import HwTuneError, TrialError
+from lightning_hwtune.host.import_path import import_path
+from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
+
+__all__ = ["Agent"]
+
+_AGAIN_S = 0.5  # between two tries to connect
+_LOOK_S = 0.2
+_FAREWELL_S = 5.0
+_MAX_SPARES = 8
+
+
+@final
+class Agent:
+    """Trains segments of studies on this host.
+
+    Args:
+        connect: returns address and port of the study, which may change; None as long as they are unknown.
+        key: returns the secret of the study.
+        name: of this node, as in the log.
+        root: where the study's folder is on this host; None: at the same path as on the host of the study.
+        address: at which ranks on other nodes reach this host; None: the one that connects to the study.
+        give_up_s: it ends after this time without a connection.
+        say: prints a line for the user.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], tuple[str, int] | None],
+        key: Callable[[], bytes],
+        *,
+        name: str,
+        root: Path | None = None,
+        address: str | None = None,
+        give_up_s: float = 600.0,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self._connect, self._key, self._name, self._root = connect, key, name, root
+        self._address, self._give_up_s, self._say = address, give_up_s, say
+        self._incarnation = secrets.token_hex(8)
+        self._link, self._session, self._ends_after_s = Link(), "", 0.0
+        self._call: Call | None = None
+        self._connected_at = self._called_at = self._beaten_at = time.monotonic()
+        self._local: LocalExecutor | None = None
+        self._folder = Path()
+        self._orders: dict[int, SegmentOrder] = {}
+        self._is_ready, self._is_over, self._meets = False, False, set[int]()
+
+    def run(self) -> None:
+        """Serves until the session of the study ends.
+
+        Raises:
+            TrialError: the study cannot be reached, refuses this agent, or its files are not here.
+        """
+        with fork_server().run((PRELOAD,)):
+            try:
+                while not self._is_over:
+                    self._step()
+            except BaseException as error:
+                text = str(error) if isinstance(error, HwTuneError) else "it was ended"
+                self._end_ranks()
+                self._leave(text.partition("\n")[0] or "it was ended")
+                raise
+            self._end_ranks()
+            self._leave("")
+
+    def _step(self) -> None:
+        self._keep_connected()
+        connections = [] if self._link.socket is None else [self._link.socket]
+        patience_s = _LOOK_S if self._link.socket is None or self._link.is_writing or not self._is_ready else BEAT_S
+        if self._local is None:
+            mp.wait(connections, patience_s) if connections else time.sleep(patience_s)
+        else:
+            self._local.wake_on = connections
+            self._local.wait(self, patience_s)
+            self._send_meetings(self._local)
+            if not self._is_ready and fork_server().is_ready:
+                self._is_ready = True
+                self._link.send(Ready())
+        for message in self._link.messages():
+            self._take(message)
+        now = time.monotonic()
+        if now - self._beaten_at >= BEAT_S:
+            self._beaten_at = now
+            self._link.beat()
+        self._link.flush()
+        if self._session and now - self._link.known_at > self._ends_after_s:
+            self._say(f"no heartbeat of the study for {self._ends_after_s:.3g} s: all segments are ended")
+            self._end_ranks()
+            self._session = ""
+
+    # ------------------------------------------------------------------ connection
+
+    def _keep_connected(self) -> None:
+        """Begins a call if there is no connection, and takes the result of one."""
+        now = time.monotonic()
+        if self._link.socket is not None:
+            self._connected_at = now
+            return
+        if self._call is None:
+            if now - self._connected_at > self._give_up_s:
+                raise TrialError(f"the study could not be reached for {self._give_up_s:g} s")
+            if now - self._called_at >= _AGAIN_S and (place := self._connect()) is not None:
+                self._called_at = now
+                self._call = Call(place, self._key(), self._hello())
+            return
+        if self._call.is_over:
+            call, self._call = self._call, None
+            if call.failure:
+                raise TrialError(call.failure)
+            if call.connection is not None:
+                self._connected(call.connection, call.welcome)
+
+    def _hello(self) -> dict[str, Any]:
+        return {
+            "name": self._name,
+            "incarnation": self._incarnation,
+            "session": self._session,
+            "received": self._link.received,
+            "n_gpus": len(visible_gpus()),
+            "software": software(),
+        }
+
+    def _connected(self, connection: socket.socket, welcome: Mapping[str, Any]) -> None:
+        if welcome["refused"]:
+            connection.close()
+            self._is_over = True
+            raise TrialError(f"the study refuses this agent: {welcome['refused']}")
+        if welcome["resumed"] and self._session == welcome["session"]:
+            self._link.attach(connection, int(welcome["received"]))
+            self._say("connected again")
+            return
+        if welcome["resumed"]:  # the ranks were ended while the call was made
+            connection.close()
+            return
+        self._end_ranks()
+        self._link, self._session = Link(), str(welcome["session"])
+        self._ends_after_s = float(welcome["lost_after_s"]) * 2 / 3
+        self._address = self._address or connection.getsockname()[0]
+        self._link.attach(connection, 0)
+        host, port = connection.getpeername()[:2]
+        self._say(f"joined the study at {host}:{port} as {welcome['name']}")
+
+    def _end_ranks(self) -> None:
+        """Ends all ranks, and waits for their end."""
+        local, self._local, self._is_ready = self._local, None, False
+        self._orders.clear()
+        self._meets.clear()
+        if local is not None:
+            local.close()
+
+    def _leave(self, why: str) -> None:
+        """Reports to the study that nothing runs here any more."""
+        self._link.send(Left(why))
+        give_up_at = time.monotonic() + _FAREWELL_S
+        while self._link.is_writing and time.monotonic() < give_up_at:
+            self._link.flush()
+            time.sleep(0.01)
+        self._link.detach()
+
+    # ------------------------------------------------------------------ messages of the study
+
+    def _take(self, message: Any) -> None:
+        local = self._local
+        if isinstance(message, Setup):
+            self._set_up(message)
+        elif isinstance(message, Goodbye):
+            self._is_over = True
+        elif local is None:
+            return
+        elif isinstance(message, Start):
+            order = absolute(message.order, self._folder)
+            self._orders[order.trial_id] = order
+            if order.num_nodes > 1 and message.node_rank == 0:
+                self._meets.add(order.trial_id)
+            local.start(order, message.node_rank, message.meeting)
+        elif isinstance(message, Answer):
+            local.answer(message.trial_id, message.segment, message.verdict)
+        elif isinstance(message, End):
+            running = self._orders.get(message.trial_id)
+            if running is not None and running.segment == message.segment:
+                local.end(message.trial_id, message.outcome, message.why)
+
+    def _set_up(self, setup: Setup) -> None:
+        """Makes the executor of a session.
+
+        Raises:
+            TrialError: the study's folder is not on this host.
+        """
+        self._folder = Path(setup.root) if self._root is None else self._root
+        payload = self._folder / setup.payload
+        try:
+            found = hashlib.blake2b(payload.read_bytes(), digest_size=8).hexdigest()
+        except OSError as error:
+            hint = (
+                "The study's folder must be on a file system that all nodes share. --root says where it is on this one"
+            )
+            raise TrialError(f"the training function of the study cannot be read here: {error}. {hint}") from error
+        if payload.name != f"payload-{found}.pkl":
+            raise TrialError(f"{str(payload)!r} is not the training function of the study: its digest is {found}")
+        sys.path[:] = dict.fromkeys([*setup.sys_path, *import_path()])
+        sys.argv[:] = setup.argv
+        if setup.cwd and Path(setup.cwd).is_dir():
+            os.chdir(setup.cwd)
+        self._local = LocalExecutor(
+            payload,
+            hang_timeout_s=setup.hang_timeout,
+            preload=setup.preload,
+            n_spares=min(setup.n_ranks, _MAX_SPARES),
+            address=self._address or "127.0.0.1",
+        )
+
+    def _send_meetings(self, local: LocalExecutor) -> None:
+        for trial_id in list(self._meets):
+            if (meeting := local.meeting(trial_id)) is not None:
+                self._meets.discard(trial_id)
+                self._link.send(Meeting(trial_id, self._orders[trial_id].segment, *meeting))
+
+    # ------------------------------------------------------------------ sink of the local executor
+
+    def reported(self, trial_id: int, segment: int, report: Report) -> VerdictMessage:
+        """Passes a report on; the answer follows."""
+        self._link.send(Said(trial_id, segment, report))
+        return LATER
+
+    def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
+        """Passes a checkpoint on."""
+        self._link.send(Said(trial_id, segment, relative(saved, self._folder)))
+
+    def noted(self, trial_id: int, segment: int, note: Note) -> None:
+        """Passes a line on."""
+        self._link.send(Said(trial_id, segment, note))
+
+    def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
+        """Passes the end of the ranks on."""
+        self._orders.pop(trial_id, None)
+        self._meets.discard(trial_id)
+        self._link.send(Said(trial_id, segment, ended, world_size))

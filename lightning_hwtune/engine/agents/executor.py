@@ -1,0 +1,254 @@
+"""The executor that trains on nodes whose agents have joined the study. Each agent runs the local executor.
+
+Everything that a rank says takes one way: through its agent's link, in order, its last message included. A segment on
+several nodes is over when its ranks on all of them have ended. If the ranks on one node end with an error, those on the
+others are ended soon after.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator
+from multiprocessing import connection as mp
+from typing import Any, ClassVar, Self, final
+
+from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.agents.door import KEY_NAME, Door
+from lightning_hwtune.engine.agents.messages import (
+    Answer,
+    End,
+    Goodbye,
+    Left,
+    Meeting,
+    Ready,
+    Said,
+    Setup,
+    Start,
+    absolute,
+    relative,
+)
+from lightning_hwtune.engine.agents.remote_segment import RemoteSegment
+from lightning_hwtune.engine.agents.roster import BEAT_S, LOST_AFTER_S, RemoteAgent, Roster, lost_after_s
+from lightning_hwtune.engine.executor import Abilities, RunSetup, Sink
+from lightning_hwtune.errors import ArgumentError, TrialError
+from lightning_hwtune.host.deferred_signals import uninterrupted
+from lightning_hwtune.host.import_path import import_path, working_folder
+from lightning_hwtune.text import counted
+from lightning_hwtune.training.channel import Ended, NodePart, Note, Report, Saved, SegmentOrder
+
+__all__ = ["AgentsExecutor"]
+
+_GRACE_S = 10.0  # time for the ranks on other nodes to end after those on one node have ended
+_ECHO_GRACE_S = 1.0  # the same after an error
+_ELSEWHERE = "the ranks of the segment on another node have ended"
+
+
+@final
+class AgentsExecutor:
+    """Trains segments on nodes; `hwtune agent` starts the agent of a node.
+
+    Args:
+        setup: what is known about the run.
+        door: where agents arrive.
+        lost_after_s: see `roster`.
+    """
+
+    abilities: ClassVar[Abilities] = Abilities(
+        trains_here=False, can_check=True, limits_hangs=True, needs_payload=True, provides_nodes=True
+    )
+
+    def __init__(self, setup: RunSetup, door: Door, lost_after_s: float = LOST_AFTER_S) -> None:
+        if setup.payload is None or setup.folder is None:
+            raise ArgumentError("payload", None, "the file with the training function")
+        self._root, self._pool, self._lost_after_s = setup.folder, setup.pool, lost_after_s
+        first = Setup(
+            root=str(setup.folder),
+            payload=setup.payload.name,
+            sys_path=tuple(import_path()),
+            argv=tuple(sys.argv),
+            cwd=working_folder(),
+            n_ranks=min(setup.n_ranks, setup.pool.node_size),
+            preload=setup.preload,
+            hang_timeout=setup.hang_timeout,
+        )
+        self.provider = Roster(door, first, setup.pool, setup.folder, lost_after_s)
+        self._segments: dict[int, RemoteSegment] = {}
+        self._is_closed = False
+
+    @classmethod
+    def for_run(cls, setup: RunSetup) -> Self:
+        """Returns the executor of a run, which listens where the environment says; prints how agents join."""
+        if setup.pool.instance is None:
+            hint = "For example Pool('gpu', devices=8, nodes=2), or Pool(instance=..., nodes=2)."
+            raise ArgumentError("Pool.nodes", setup.pool.nodes, "at least 2, or an instance type", hint=hint)
+        if setup.folder is None:
+            raise ArgumentError("folder", None, "the study's folder")
+        door = Door.of_environment(setup.folder)
+        key = setup.folder / KEY_NAME
+        given = f" --key-file {key}" if key.exists() else ""
+        print(f"agents join with: hwtune agent --connect {door.reached_at}{given}", file=sys.stderr, flush=True)  # noqa: T201
+        return cls(setup, door, lost_after_s())
+
+    # ------------------------------------------------------------------ start and end
+
+    def start(self, order: SegmentOrder) -> None:
+        """Starts a segment on its nodes. An order without nodes, as in a check, waits for the first that are ready."""
+        segment = RemoteSegment(order, time.monotonic())
+        self._segments[order.trial_id] = segment
+        self._begin(segment)
+
+    def _begin(self, segment: RemoteSegment) -> None:
+        order = segment.order
+        if not order.nodes and (chosen := self._chosen(order)):
+            order = segment.order = dataclasses.replace(order, nodes=chosen)
+        if order.nodes and not segment.started and not segment.ends:
+            self._start(segment, 0, None)
+
+    def _chosen(self, order: SegmentOrder) -> tuple[NodePart, ...]:
+        """Returns the nodes for an order that has none; empty as long as too few are ready."""
+        size, ready = self._pool.node_size, self.provider.ready()
+        n_nodes = -(-order.num_devices // size)
+        slots = tuple(range(order.num_devices // n_nodes))
+        return tuple(NodePart(agent.name, slots) for agent in ready[:n_nodes]) if len(ready) >= n_nodes else ()
+
+    def _start(self, segment: RemoteSegment, node_rank: int, meeting: tuple[str, int] | None) -> None:
+        agent = self._agent(segment, node_rank)
+        if agent is None:  # lost just now
+            self._lose(segment, f"node {segment.order.nodes[node_rank].node} was lost")
+            return
+        segment.started.add(node_rank)
+        agent.link.send(Start(relative(segment.order, self._root), node_rank, meeting))
+
+    def _agent(self, segment: RemoteSegment, node_rank: int) -> RemoteAgent | None:
+        return self.provider.agents.get(segment.order.nodes[node_rank].node) if segment.order.nodes else None
+
+    def end(self, trial_id: int, outcome: Outcome, why: str) -> None:
+        """Ends a segment on all its nodes; `sink.ended` follows from `wait`."""
+        segment = self._segments.get(trial_id)
+        if segment is not None:
+            segment.verdict = (outcome, why)
+            self._end_parts(segment, outcome, why)
+
+    def _end_parts(self, segment: RemoteSegment, outcome: Outcome, why: str) -> None:
+        """Ends the ranks that are still running; those not started yet, and those of a lost agent, count as ended."""
+        for node_rank in range(segment.order.num_nodes):
+            if node_rank in segment.ends:
+                continue
+            agent = self._agent(segment, node_rank)
+            if agent is not None and node_rank in segment.started:
+                if node_rank not in segment.killed:
+                    agent.link.send(End(segment.order.trial_id, segment.order.segment, outcome, why))
+            else:
+                segment.ends[node_rank] = Ended(0, outcome, why, 0, False)
+            segment.killed.add(node_rank)
+
+    def _lose(self, segment: RemoteSegment, why: str) -> None:
+        segment.verdict = segment.verdict or (Outcome.NODE_LOST, why)
+        self._end_parts(segment, *segment.verdict)
+
+    # ------------------------------------------------------------------ news
+
+    def wait(self, sink: Sink, timeout_s: float) -> None:
+        """Delivers the messages of the agents, and ends what must end.
+
+        Raises:
+            TrialError: too few agents join for a segment of the check.
+        """
+        self._wait_for_news(timeout_s)
+        with uninterrupted():  # defer signals, so that each message is taken completely and answered
+            fresh = self._lost_now()  # these ends wait until the loop has recorded that the node is lost
+            for agent, message in self._messages():
+                self._take(sink, agent, message)
+            for segment in list(self._segments.values()):
+                self._begin(segment)
+                self._watch(segment)
+                if segment.is_over and segment.order.trial_id not in fresh:
+                    order = self._segments.pop(segment.order.trial_id).order
+                    sink.ended(order.trial_id, order.segment, segment.summary(), segment.world_size)
+
+    def _messages(self) -> Iterator[tuple[RemoteAgent, Any]]:
+        for agent in list(self.provider.agents.values()):
+            for message in agent.link.messages():
+                yield agent, message
+
+    def _lost_now(self) -> set[int]:
+        found = set()
+        for agent in self.provider.attend():
+            for trial_id, segment in self._segments.items():
+                if any(part.node == agent.name for part in segment.order.nodes) and not segment.is_over:
+                    found.add(trial_id)
+                    self._lose(segment, f"its node {agent.name} was lost: {agent.lost}")
+        return found
+
+    def _wait_for_news(self, timeout_s: float) -> None:
+        now, segments = time.monotonic(), self._segments.values()
+        deadlines = [segment.deadline - now for segment in segments if segment.deadline is not None]
+        is_urgent = any(segment.is_over for segment in segments)
+        patience_s = 0.0 if is_urgent else max(min([timeout_s, BEAT_S, *deadlines]), 0.0)
+        links = [agent.link for agent in self.provider.agents.values() if agent.link.socket is not None]
+        if any(link.is_writing for link in links):
+            patience_s = min(patience_s, 0.05)
+        mp.wait([self.provider.door.bell, *(link.socket for link in links if link.socket is not None)], patience_s)
+
+    def _take(self, sink: Sink, agent: RemoteAgent, message: Any) -> None:
+        if isinstance(message, Ready):
+            self.provider.arrived(agent)
+        elif isinstance(message, Left):
+            self.provider.lose(agent, message.why or "it left")
+        elif isinstance(message, Meeting | Said):
+            segment = self._segments.get(message.trial_id)
+            if segment is None or segment.order.segment != message.segment:
+                return
+            if isinstance(message, Meeting):
+                if segment.verdict is None:
+                    for node_rank in range(1, segment.order.num_nodes):
+                        self._start(segment, node_rank, (message.address, message.port))
+            else:
+                self._hear(sink, agent, segment, message)
+
+    def _hear(self, sink: Sink, agent: RemoteAgent, segment: RemoteSegment, said: Said) -> None:
+        number, message = (said.trial_id, said.segment), said.message
+        if isinstance(message, Report):
+            agent.link.send(Answer(*number, sink.reported(*number, message)))
+        elif isinstance(message, Saved):
+            sink.saved(*number, absolute(message, self._root))
+        elif isinstance(message, Note):
+            sink.noted(*number, message)
+        elif isinstance(message, Ended):
+            names = [part.node for part in segment.order.nodes]
+            segment.ends[names.index(agent.name)] = message
+            segment.world_size = max(segment.world_size, said.world_size)
+
+    def _watch(self, segment: RemoteSegment) -> None:
+        """Sets or enforces the deadline of a segment whose ranks on some node have ended."""
+        now, order = time.monotonic(), segment.order
+        if not order.nodes and now - segment.ordered_at > self.provider.timeout_s:
+            devices = counted(order.num_devices, "devices")
+            raise TrialError(f"the agents of nodes with {devices} did not join within {self.provider.timeout_s:g} s")
+        if not segment.ends or segment.is_over:
+            return
+        if segment.deadline is None:
+            is_clean = all(ended.outcome == Outcome.DONE for ended in segment.ends.values())
+            segment.deadline = now + (_GRACE_S if is_clean else _ECHO_GRACE_S)
+        if now >= segment.deadline:
+            self._end_parts(segment, Outcome.LOST, _ELSEWHERE)
+
+    # ------------------------------------------------------------------ close
+
+    def close(self) -> None:
+        """Ends everything on all nodes; waits until each agent has confirmed that, or must have done it by itself."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for agent in self.provider.agents.values():
+            agent.link.send(Goodbye())
+        while self.provider.agents:
+            self._wait_for_news(BEAT_S)
+            self.provider.attend()
+            for agent, message in self._messages():
+                if isinstance(message, Left):
+                    self.provider.lose(agent, "it left")
+        self.provider.close()
+        self._segments.clear()

@@ -1,0 +1,244 @@
+"""The agents of a study: who joins, who is connected, and who is lost. For the loop, it is a provider of nodes.
+
+An agent that gives no heartbeat for `lost_after_s` is lost: its segments end, and their trials continue elsewhere.
+The agent itself ends its ranks after two thirds of that time without a heartbeat of the study. So the ranks of a lost
+agent have ended before their trials continue. A new session waits in the same way for the agents of a session that was
+killed: their names are in the study's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from lightning_hwtune import __version__
+from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine.agents.door import NOTE, Arrival, Door
+from lightning_hwtune.engine.agents.link import Link, send_json
+from lightning_hwtune.engine.agents.messages import Setup
+from lightning_hwtune.engine.provider import NodeChange
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.store.files import write_whole
+
+__all__ = ["BEAT_S", "LOST_AFTER", "LOST_AFTER_S", "RemoteAgent", "Roster", "lost_after_s", "software"]
+
+LOST_AFTER = "HWTUNE_AGENTS_LOST_AFTER"
+"""The environment variable with the seconds without a heartbeat after which an agent is lost."""
+
+LOST_AFTER_S, _LEAST_LOST_AFTER_S = 30.0, 3.0
+
+BEAT_S = 1.0
+_TIMEOUT_S = 600.0
+
+
+def software() -> dict[str, str]:
+    """Returns the versions that a study and its agents must have in common."""
+    return {"lightning_hwtune": __version__, "python": ".".join(platform.python_version_tuple()[:2])}
+
+
+@final
+@dataclass(eq=False, slots=True)
+class RemoteAgent:
+    """An agent, as the study sees it.
+
+    Attributes:
+        name: of the node, as in the log.
+        incarnation: of its process, which a new start of the agent changes.
+        is_ready: whether segments can start. is_taken: whether the study has rented the node.
+        lost: why it is lost; empty while it is not.
+    """
+
+    name: str
+    incarnation: str
+    link: Link = field(default_factory=Link)
+    is_ready: bool = False
+    is_taken: bool = False
+    lost: str = ""
+
+
+@final
+class Roster:
+    """The agents of one session; see `engine.provider.Provider`.
+
+    Args:
+        door: where agents arrive.
+        setup: what each of them gets first.
+        pool: the devices of the study.
+        folder: the study's folder, in which the names of the agents are kept.
+        lost_after_s: see the module.
+    """
+
+    launch_s = 1.0
+    idle_s = math.inf
+    timeout_s = _TIMEOUT_S
+
+    def __init__(self, door: Door, setup: Setup, pool: Pool, folder: Path, lost_after_s: float) -> None:
+        self.door, self.agents = door, dict[str, RemoteAgent]()
+        self._setup, self._pool, self._note, self._lost_after_s = setup, pool, folder / NOTE, lost_after_s
+        self._session, self._news, self._beaten_at = secrets.token_hex(8), list[NodeChange](), 0.0
+        self._earlier = _incarnations(self._note)
+        self._earlier_until = time.monotonic() + lost_after_s
+        self._write_note()
+
+    # ------------------------------------------------------------------ provider
+
+    def ready(self) -> list[RemoteAgent]:
+        """Returns the agents on which segments can start; none while ranks of a killed session may still run."""
+        if self._earlier and time.monotonic() < self._earlier_until:
+            return []
+        return [agent for agent in self.agents.values() if agent.is_ready]
+
+    def is_available(self) -> bool:
+        """Returns whether an agent has joined whose node is not rented yet."""
+        return any(not agent.is_taken for agent in self.ready())
+
+    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
+        """Rents the node of the first such agent; returns its name."""
+        agent = next(agent for agent in self.ready() if not agent.is_taken)
+        agent.is_taken = True
+        self._news.append(NodeChange(agent.name))
+        return agent.name
+
+    def release(self, rented_as: str) -> None:
+        """Gives a node back; its agent stays."""
+        if (agent := self.agents.get(rented_as)) is not None:
+            agent.is_taken = False
+
+    def poll(self) -> Sequence[NodeChange]:
+        """Returns what has happened to rented nodes."""
+        news, self._news = self._news, []
+        return news
+
+    def poll_s(self) -> float:
+        """Returns 0 if there is news; otherwise infinity, since the executor wakes up when something arrives."""
+        return 0.0 if self._news else math.inf
+
+    # ------------------------------------------------------------------ agents
+
+    def attend(self) -> list[RemoteAgent]:
+        """Lets in the agents that have arrived, sends heartbeats, and returns the agents that were lost."""
+        for arrival in self.door.arrivals():
+            self._welcome(arrival)
+        found, now = list[RemoteAgent](), time.monotonic()
+        if now - self._beaten_at >= BEAT_S:
+            self._beaten_at = now
+            for agent in self.agents.values():
+                agent.link.beat()
+        for agent in list(self.agents.values()):
+            agent.link.flush()
+            if not agent.lost and now - agent.link.heard_at > self._lost_after_s:
+                self.lose(agent, f"it gave no heartbeat for {self._lost_after_s:g} s")
+            if agent.lost:
+                found.append(agent)
+        for agent in found:
+            self._remove(agent)
+        return found
+
+    def lose(self, agent: RemoteAgent, why: str) -> None:
+        """Marks an agent as lost; `attend` returns it."""
+        agent.lost = agent.lost or why
+
+    def arrived(self, agent: RemoteAgent) -> None:
+        """Records that nothing of an earlier session runs on an agent's host."""
+        agent.is_ready = True
+        self._earlier.discard(agent.incarnation)
+
+    def _remove(self, agent: RemoteAgent) -> None:
+        agent.link.detach()
+        if self.agents.get(agent.name) is agent:
+            del self.agents[agent.name]
+        if agent.is_taken:
+            self._news.append(NodeChange(agent.name, agent.lost))
+        self._write_note()
+
+    def _welcome(self, arrival: Arrival) -> None:
+        """Answers an agent: it continues, joins, or is refused."""
+        hello, connection = arrival.hello, arrival.connection
+        known = next((agent for agent in self.agents.values() if agent.incarnation == hello.get("incarnation")), None)
+        is_resumed = known is not None and hello.get("session") == self._session
+        refused = self._refusal(hello)
+        agent = (
+            known
+            if known is not None and is_resumed
+            else RemoteAgent(self._free_name(hello), str(hello.get("incarnation")))
+        )
+        answer = {"session": self._session, "received": agent.link.received, "resumed": is_resumed, "refused": refused}
+        try:
+            send_json(connection, {**answer, "name": agent.name, "lost_after_s": self._lost_after_s})
+        except (OSError, EOFError):
+            connection.close()
+            return
+        if refused:
+            connection.close()
+            return
+        if is_resumed:
+            agent.link.attach(connection, int(hello["received"]))
+            return
+        self.agents[agent.name] = agent
+        agent.link.attach(connection, 0)
+        agent.link.send(self._setup)
+        self._write_note()
+        if known is not None:
+            self.lose(known, "it had lost the connection to the study for too long")
+
+    def _refusal(self, hello: Mapping[str, Any]) -> str:
+        """Returns why an agent cannot train this study; empty if it can."""
+        if hello.get("software") != software():
+            return f"the study runs with {software()}, but the agent with {hello.get('software')}"
+        size, n_gpus = self._pool.node_size, hello.get("n_gpus", 0)
+        if self._pool.accelerator == "gpu" and n_gpus < size:
+            return f"each node of the study has {size} GPUs, but the agent sees {n_gpus}"
+        return ""
+
+    def _free_name(self, hello: Mapping[str, Any]) -> str:
+        name, number = str(hello.get("name")), 1
+        while name in self.agents:
+            number += 1
+            name = f"{hello.get('name')}-{number}"
+        return name
+
+    # ------------------------------------------------------------------ the note in the study's folder
+
+    def _write_note(self) -> None:
+        agents = sorted({*self._earlier, *(agent.incarnation for agent in self.agents.values())})
+        write_whole(self._note, json.dumps({"connect": self.door.reached_at, "agents": agents}))
+
+    def close(self) -> None:
+        """Closes the port and every connection. No agent trains any more, so the next session waits for none."""
+        for agent in self.agents.values():
+            agent.link.detach()
+        self.door.close()
+        self._note.unlink(missing_ok=True)
+
+
+def _incarnations(note: Path) -> set[str]:
+    """Returns the agents of a session that was killed."""
+    try:
+        return set(json.loads(note.read_text())["agents"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def lost_after_s() -> float:
+    """Returns after how many seconds without a heartbeat an agent is lost, as the environment says.
+
+    Raises:
+        ArgumentError: it is not a number of seconds, or too few.
+    """
+    text = os.environ.get(LOST_AFTER, "")
+    try:
+        seconds = float(text or LOST_AFTER_S)
+    except ValueError:
+        seconds = 0.0
+    if not _LEAST_LOST_AFTER_S <= seconds <= 86400.0:
+        raise ArgumentError(LOST_AFTER, text, f"a number of seconds, at least {_LEAST_LOST_AFTER_S:g}")
+    return seconds

@@ -1,0 +1,251 @@
+"""The stream between a study and an agent, its door, and who may come in."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import AuthenticationError
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine.agents.door import KEY, LISTEN, Door, address_of, key_of, noted_address
+from lightning_hwtune.engine.agents.link import Link, proved_client, receive_json, send_json
+from lightning_hwtune.engine.agents.messages import Goodbye, Ready, Setup, absolute, relative
+from lightning_hwtune.engine.agents.roster import Roster, software
+from lightning_hwtune.engine.executor import RunSetup
+from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, create_executor
+from lightning_hwtune.engine.provider import Provider
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.training.channel import Saved
+
+SECRET = b"a secret of the tests"
+SETUP = Setup("/study", "payload-0.pkl", (), (), "", 1, (), None)
+
+
+# ---------------------------------------------------------------------- the stream
+
+
+@given(st.lists(st.sampled_from(["send", "answer", "read", "beat", "cut", "half"]), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_each_message_arrives_once_and_in_order_however_often_the_connection_is_cut(steps: list[str]) -> None:
+    ends, sent, got = (Link(), Link()), ([], []), ([], [])  # type: ignore[var-annotated]
+
+    def connect() -> None:
+        for link, other, connection in zip(ends, ends[::-1], socket.socketpair(), strict=True):
+            link.attach(connection, other.received)
+
+    def read(*which: int) -> None:
+        for index in which:
+            got[1 - index].extend(ends[index].messages())
+
+    connect()
+    for number, step in enumerate([*steps, "cut"]):
+        if step in ("send", "answer"):
+            index = step == "answer"
+            sent[index].append(number)
+            ends[index].send(number)
+        elif step == "read":
+            read(0, 1)
+        elif step == "beat":
+            ends[number % 2].beat()
+        elif step == "half":  # one side has not noticed that the connection is gone
+            ends[number % 2].detach()
+        else:
+            for link in ends:
+                link.detach()
+            connect()
+        if any(link.socket is None for link in ends):
+            connect()
+    read(0, 1)
+    assert got == sent
+    for _ in range(2):
+        for link in ends:
+            link.beat()
+        read(0, 1)
+    assert not any(vars(link)["_unconfirmed"] for link in ends)
+    for link in ends:
+        link.detach()
+
+
+def test_a_side_knows_up_to_when_the_other_has_heard_of_it() -> None:
+    study, agent = Link(), Link()
+    for link, connection in zip((study, agent), socket.socketpair(), strict=True):
+        link.attach(connection, 0)
+    began = agent.known_at
+    for _ in range(3):  # nothing of the agent arrives, so these heartbeats do not count
+        study.beat()
+        assert not list(agent.messages())
+    assert agent.known_at == began < agent.heard_at
+    agent.beat()
+    assert not list(study.messages())
+    study.beat()
+    assert not list(agent.messages())
+    assert agent.known_at > began
+    study.detach()
+    agent.detach()
+
+
+def test_paths_are_those_of_each_host() -> None:
+    saved = Saved("/study/trials/001/checkpoints/a.ckpt", "00", 1, 1, 1.0)
+    inside = relative(saved, Path("/study"))
+    assert inside.path == "trials/001/checkpoints/a.ckpt"
+    assert absolute(inside, Path("/mnt/elsewhere")).path == "/mnt/elsewhere/trials/001/checkpoints/a.ckpt"
+
+
+# ---------------------------------------------------------------------- the door
+
+
+@pytest.fixture
+def roster(tmp_path: Path) -> Iterator[Roster]:
+    found = Roster(Door(("127.0.0.1", 0), SECRET), SETUP, Pool("gpu", 2, nodes=2), tmp_path, 5.0)
+    yield found
+    found.close()
+
+
+def call(roster: Roster, key: bytes = SECRET, **hello: Any) -> tuple[socket.socket, dict[str, Any]]:
+    """Arrives as an agent would; returns the connection and the answer."""
+    connection = socket.create_connection(roster.door.address)
+    proved_client(connection, key)
+    about = {"name": "n", "incarnation": "1", "session": "", "received": 0, "n_gpus": 2, "software": software()}
+    send_json(connection, {**about, **hello})
+    found: dict[str, Any] = {}
+    thread = threading.Thread(target=lambda: found.update(receive_json(connection)))
+    thread.start()
+    while thread.is_alive():
+        roster.attend()
+        thread.join(0.01)
+    return connection, found
+
+
+def soon(condition: Callable[[], object], roster: Roster) -> None:
+    give_up_at = time.monotonic() + 10
+    while not condition():
+        roster.attend()
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
+def test_an_agent_joins_is_rented_and_leaves_with_its_node(roster: Roster) -> None:
+    assert isinstance(roster, Provider)
+    connection, answer = call(roster)
+    assert (answer["resumed"], answer["refused"], answer["name"]) == (False, "", "n")
+    link = Link()
+    link.attach(connection, 0)
+    assert not roster.is_available()
+    soon(lambda: list(link.messages()) == [SETUP], roster)
+    link.send(Ready())
+    agent = roster.agents["n"]
+    soon(lambda: list(agent.link.messages()) == [Ready()], roster)
+    roster.arrived(agent)
+    assert roster.is_available()
+    assert roster.request(Pool("gpu", 2, nodes=2).instance, is_spot=False) == "n"  # type: ignore[arg-type]
+    assert [(change.rented_as, change.lost) for change in roster.poll()] == [("n", "")]
+    assert not roster.is_available()
+    link.detach()
+    again, answer = call(roster, session=answer["session"], received=1)
+    assert answer["resumed"]
+    link.attach(again, answer["received"])
+    agent.link.send(Goodbye())
+    soon(lambda: list(link.messages()) == [Goodbye()], roster)
+    assert roster.poll() == []  # the node is not lost with its connection
+    roster.lose(agent, "it left")
+    roster.attend()
+    assert [(change.rented_as, change.lost) for change in roster.poll()] == [("n", "it left")]
+    link.detach()
+
+
+def test_an_agent_that_lost_its_session_is_a_new_node_and_its_old_one_is_lost(roster: Roster) -> None:
+    first, answer = call(roster)
+    roster.arrived(roster.agents["n"])
+    roster.request(Pool("gpu", 2, nodes=2).instance, is_spot=False)  # type: ignore[arg-type]
+    roster.poll()
+    second, answer = call(roster, session="")
+    assert (answer["resumed"], answer["name"]) == (False, "n-2")
+    soon(lambda: list(roster.agents) == ["n-2"], roster)
+    assert [(change.rented_as, bool(change.lost)) for change in roster.poll()] == [("n", True)]
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize(
+    ("hello", "why"),
+    [
+        ({"n_gpus": 1}, "each node of the study has 2 GPUs, but the agent sees 1"),
+        ({"software": {"python": "2.7"}}, "2.7"),
+    ],
+)
+def test_an_agent_that_cannot_train_the_study_is_refused(roster: Roster, hello: dict[str, Any], why: str) -> None:
+    connection, answer = call(roster, **hello)
+    assert why in answer["refused"]
+    assert not roster.agents
+    connection.close()
+
+
+def test_without_the_secret_no_agent_comes_in_and_silent_ones_delay_no_other(roster: Roster) -> None:
+    silent = [socket.create_connection(roster.door.address) for _ in range(3)]
+    with pytest.raises((AuthenticationError, EOFError, OSError)):
+        call(roster, b"another secret of the tests")
+    assert not roster.agents
+    connection, answer = call(roster)
+    assert answer["refused"] == ""
+    for end in (*silent, connection):
+        end.close()
+
+
+def test_a_new_session_waits_for_the_agents_of_a_killed_one(tmp_path: Path) -> None:
+    killed = Roster(Door(("127.0.0.1", 0), SECRET), SETUP, Pool("gpu", 2, nodes=2), tmp_path, 5.0)
+    connection, _ = call(killed)
+    killed.door.close()  # nothing else: it is killed
+    assert noted_address(tmp_path) == killed.door.address
+    roster = Roster(Door(("127.0.0.1", 0), SECRET), SETUP, Pool("gpu", 2, nodes=2), tmp_path, 60.0)
+    other, _ = call(roster, name="other", incarnation="2")
+    roster.arrived(roster.agents["other"])
+    assert roster.ready() == []
+    again, _ = call(roster)
+    roster.arrived(roster.agents["n"])
+    assert [agent.name for agent in roster.ready()] == ["other", "n"]
+    roster.close()
+    assert not (tmp_path / "agents.json").exists()
+    for end in (connection, other, again):
+        end.close()
+
+
+def test_the_secret_is_made_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (KEY, LISTEN):
+        monkeypatch.delenv(name, raising=False)
+    door = Door.of_environment(tmp_path)
+    door.close()
+    key = tmp_path / "agents.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert door.address[0] == "127.0.0.1"
+    assert len(key_of(key)) > 30
+    key.chmod(0o644)
+    with pytest.raises(ArgumentError, match="only its owner"):
+        Door.of_environment(tmp_path)
+    with pytest.raises(ArgumentError, match="Set HWTUNE_AGENTS_KEY"):
+        key_of(None)
+    monkeypatch.setenv(KEY, "short")
+    with pytest.raises(ArgumentError, match=r"a secret of 5 characters.*at least 16"):
+        Door.of_environment(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["7077", ":7077", "host", "host:", "host:seven", "host:70777"])
+def test_an_address_needs_host_and_port(text: str) -> None:
+    with pytest.raises(ArgumentError, match=r"127\.0\.0\.1:7077"):
+        address_of("--connect", text)
+    assert address_of("--connect", "[::1]:80") == ("::1", 80)
+
+
+def test_agents_need_a_pool_of_nodes(tmp_path: Path) -> None:
+    setup = RunSetup(train=print, pool=Pool("cpu", 1), n_ranks=1, payload=tmp_path / "payload-0.pkl", folder=tmp_path)
+    with pytest.raises(ArgumentError, match=r"Pool.nodes.*at least 2, or an instance type"):
+        create_executor(EXECUTOR_REGISTRY.find("agents"), setup)
+    assert not os.listdir(tmp_path)
