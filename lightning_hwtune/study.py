@@ -545,6 +545,7 @@ class Study:
         answer = session.controller.ask(session.clock.now(), session.controller.state.places)
         view.header(None, is_checked=False, is_over=isinstance(answer, Done))
         session.observers.append(view.on_events)
+        session.note_network_file()
         session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here
         return asked
 

@@ -190,6 +190,7 @@ class Run:
                         await_imports(executor, session.tick)
                         view.imported(session.clock.now())
                     session.observers.append(view.on_events)
+                    session.note_network_file()
                     if text := unjudged_devices(self.spec):
                         session.controller.note_once(spelled(text), "unjudged devices", session.clock.now())
                     done = loop.run()

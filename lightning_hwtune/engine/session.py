@@ -31,6 +31,7 @@ from lightning_hwtune.forms.run_options import LIMITS
 from lightning_hwtune.host.deferred_signals import uninterrupted
 from lightning_hwtune.host.session_signals import cause_of
 from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.store.database import network_note
 from lightning_hwtune.store.database_errors import LOST_CONNECTION
 from lightning_hwtune.store.database_url import database_url
 from lightning_hwtune.store.files import StudyFiles
@@ -43,6 +44,7 @@ from lightning_hwtune.store.identity import (
 )
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
+from lightning_hwtune.store.storage_note import note_storage
 
 __all__ = ["Observer", "Session", "refuse_lost_log"]
 
@@ -134,6 +136,8 @@ class Session:
         refuse_foreign(self.files.root, earlier, self._log.database.name)
         identity = next_identity(self.files.root, earlier)
         write_identity(self.files.root, identity)
+        if self._storage is not None:
+            note_storage(self.files.root, self._storage)
         self._study_id = identity.study_id
         self.controller = Controller(
             rebuilt or StudyState(self._spec), self._append, observe=self._observe, whole=uninterrupted
@@ -194,6 +198,11 @@ class Session:
 
     def _append(self, events: Sequence[ev.Event]) -> None:
         append_patiently(self._log, events, self._outage)
+
+    def note_network_file(self) -> None:
+        """Logs a note if the log is a file that other hosts may have mounted, too."""
+        if text := network_note(self._log.database):
+            self.controller.note_once(spelled(text), "network file", self.clock.now())
 
     def tick(self) -> None:
         """Renews the lease when it is due.

@@ -23,11 +23,12 @@ from sqlalchemy.pool import NullPool
 
 from lightning_hwtune.errors import StorageError, StudyLockedError
 from lightning_hwtune.host.deferred_signals import uninterrupted
+from lightning_hwtune.host.file_systems import network_file_system
 from lightning_hwtune.store.database_errors import BUSY_S, explained_error, missing_driver
 from lightning_hwtune.store.database_url import shown_url
 from lightning_hwtune.store.read_only import Source, read_only_source
 
-__all__ = ["Database"]
+__all__ = ["Database", "network_note"]
 
 _WAL_ATTEMPTS = 20
 _CLIENT = {
@@ -179,3 +180,14 @@ class Database:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+def network_note(database: Database) -> str:
+    """Returns what to know about a database that is a file on a network file system; "" about any other database."""
+    kind = network_file_system(Path(database.name)) if database.is_sqlite else ""
+    if not kind:
+        return ""
+    return (
+        f"the log {database.name!r} is on a network file system ({kind}), where SQLite cannot coordinate several "
+        "hosts: run and read this study on one host only, or give a `storage` on a local disk or on a PostgreSQL server"
+    )

@@ -2,6 +2,7 @@
 
     <dir>/<name>/
         study.db                        the event log and the lease
+        storage.json                    where the log is, if it is in another database (`store.storage_note`)
         study_id.json                   the id of the study that this folder belongs to (`store.identity`)
         study.cache                     the log, read (`store.facts_cache`); may be deleted at any time
         trials/017/checkpoints/         what trial 17 resumes from
@@ -30,9 +31,11 @@ from lightning_hwtune.store.disk_budget import Victim, candidates, evictions
 if TYPE_CHECKING:
     from lightning_hwtune.core.state import StudyState
 
-__all__ = ["StudyFiles", "make_folder", "own_folder_hint", "study_names", "write_whole"]
+__all__ = ["STORAGE_NOTE", "StudyFiles", "make_folder", "own_folder_hint", "study_names", "write_whole"]
 
 _DATABASE = "study.db"
+STORAGE_NOTE = "storage.json"
+"""The file that says where the log of a study is, if it is in another database."""
 _FULL_DISK_S = 5.0
 _FULL_ADVICE = " Free some space (see `df -h` and `df -i`) and run the same command again."
 _NAME = re.compile(r"\w(?:[\w .+=@-]*[\w+=@-])?")
@@ -221,10 +224,10 @@ def write_whole(path: Path, content: str | bytes) -> Path:
 def own_folder_hint(dir: Path) -> str:  # noqa: A002 - as in Study
     """Returns a hint if `dir` is the folder of a study instead of the folder that contains it; empty otherwise."""
     whole = Path(dir).absolute()
-    is_study = (whole / _DATABASE).is_file() and not study_names(whole)
+    is_study = any((whole / file).is_file() for file in (_DATABASE, STORAGE_NOTE)) and not study_names(whole)
     return f"{str(dir)!r} is the study {whole.name!r} itself; `dir` is {str(whole.parent)!r}" if is_study else ""
 
 
 def study_names(dir: Path) -> list[str]:  # noqa: A002 - as in Study
-    """Returns the sorted names of the studies in `dir`: the folders that contain a store."""
-    return sorted(path.parent.name for path in Path(dir).glob(f"*/{_DATABASE}"))
+    """Returns the sorted names of the studies in `dir`: the folders that contain a store, or a note where theirs is."""
+    return sorted({path.parent.name for file in (_DATABASE, STORAGE_NOTE) for path in Path(dir).glob(f"*/{file}")})

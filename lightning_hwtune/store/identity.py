@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, final
 
 from lightning_hwtune.errors import CheckpointError, StorageError
 from lightning_hwtune.store.checkpoints import left_by, named, verify
-from lightning_hwtune.store.files import write_whole
+from lightning_hwtune.store.files import STORAGE_NOTE, write_whole
+from lightning_hwtune.store.storage_note import noted_storage
 
 if TYPE_CHECKING:
     from lightning_hwtune.core.facts import StudyFacts
@@ -153,7 +154,12 @@ def refuse_foreign(root: Path, state: StudyFacts | None, where: str) -> None:
 
 def _without_log(root: Path, where: str) -> str:
     own = root / "study.db"
-    if own.is_file() and str(own) != where:
+    noted = noted_storage(root)
+    if noted is not None and not own.is_file():
+        found = (
+            f"Its log is in {noted!r} according to {STORAGE_NOTE!r} there: leave out the storage to continue with that"
+        )
+    elif own.is_file() and str(own) != where:
         found = f"It has its own log, {str(own)!r}: leave out the storage to continue with that"
     else:
         found = f"Restore the log from a copy, give the storage that has the study, or move {str(root)!r} away"

@@ -26,6 +26,7 @@ from lightning_hwtune.store.database_url import database_url
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
 from lightning_hwtune.store.identity import read_identity
 from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
+from lightning_hwtune.store.storage_note import noted_storage
 from lightning_hwtune.store.stored_names import name_with, names_in, not_found
 
 __all__ = ["EventLog"]
@@ -76,7 +77,7 @@ class EventLog:
         Args:
             files: the study's folder.
             storage: SQLAlchemy URL of a database to use instead of the folder's own SQLite file. It may contain many
-                studies.
+                studies. None: the folder's own file or, without one, the database in the folder's note.
             create: True for the process that runs the study: creates or completes the store. False for readers: works
                 while another process writes, changes nothing, and needs a study that has begun.
             durable: wait for the disk at each append. This is about ten times slower, and also safe against power cuts.
@@ -86,6 +87,8 @@ class EventLog:
             StorageError: the database is not ours, is newer than this code, or cannot be opened.
             StudyLockedError: another process keeps the database locked.
         """
+        if storage is None and not files.database_path.is_file():
+            storage = noted_storage(files.root)
         url = database_url(storage, files.database_path)
         path = Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
         if path is not None and not create and not path.is_file():

@@ -38,15 +38,16 @@ def reading_command(words: str, folder: Path, storage: str | None) -> str:
 
     Args:
         words: the command and its arguments.
-        storage: URL of the study's log; a password in it is hidden.
+        storage: URL of the study's log; a password in it is hidden. It is left out if the folder has a note of it.
     """
     from lightning_hwtune.store.database_url import database_url
+    from lightning_hwtune.store.storage_note import noted_storage
 
     options = [folder.name] if words.startswith("replicate") else ["--study", folder.name]
     parent = short_path(folder.parent)
     if parent != _DIR:
         options += ["--dir", str(parent)]
-    if storage is not None:
+    if storage is not None and noted_storage(folder) is None:
         options += ["--storage", database_url(storage, folder).render_as_string()]
     return f"{own_command()} {words} {shlex.join(options)}"
 

@@ -168,9 +168,8 @@ def test_processes_race(tmp_path: Path, storage: str, request: pytest.FixtureReq
     racers = [start("race", tmp_path) for _ in range(4)]
     try:
         assert [line_of(racer) for racer in racers] == ["ready"] * 4
-        for n in range(
-            20 if server is None else 8
-        ):  # each round on a new study, so that making the store is part of the race
+        # each round on a new study, so that making the store is part of the race
+        for n in range(20 if server is None else 8):
             place = f"{n} {server.fresh_schema()}" if server is not None else str(n)
             for racer in racers:
                 tell(racer, place)

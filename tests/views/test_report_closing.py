@@ -143,7 +143,7 @@ def test_a_command_can_be_given_where_it_is_shown(tmp_path: Path, monkeypatch: p
     assert reading_command("front", Path("/else/a"), None) == "hwtune front --study a --dir /else"
     assert reading_command("replicate 4", tmp_path / "b" / "a", None) == "hwtune replicate 4 a --dir b"
     stored = reading_command("front", Path("hwtune/a"), "postgresql://me:secret@host/studies")
-    assert re.fullmatch(r"hwtune front --study a --storage '?postgresql://me:\*\*\*@host/studies'?", stored)
+    assert re.fullmatch(r"hwtune front --study a --storage '?postgresql\+psycopg://me:\*\*\*@host/studies'?", stored)
 
 
 @pytest.mark.parametrize("folder", ["hwtune/a", "b/a", "my studies/a study", "/else/a"])
