@@ -46,6 +46,7 @@ from lightning_hwtune.cli.plot import plot
 from lightning_hwtune.cli.profile import profile
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
+from lightning_hwtune.cli.report import report
 from lightning_hwtune.cli.serve import serve
 from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.tune_command import cli_tune
@@ -406,6 +407,7 @@ app.command()(profile)
 app.command()(replicate)
 app.command()(replay)
 app.command()(serve)
+app.command()(report)
 app.command()(ledger)
 app.command()(importance)
 app.command()(plot)

@@ -35,13 +35,18 @@ def served_page() -> str:
     return _filled(head, "")
 
 
-def single_page(data: str) -> str:
-    """Returns the page as one file with this JSON in it; it opens without a server and loads nothing."""
+def single_page(data: str, *, reload_s: int | None = None) -> str:
+    """Returns the page as one file with this JSON in it; it opens without a server and loads nothing.
+
+    Args:
+        reload_s: after so many seconds, the browser opens the file again; None for never.
+    """
     files = page_files()
     packed = base64.b64encode(gzip.compress(data.encode(), mtime=0)).decode()
     style = f"<style>\n{files[_STYLE].read_text(encoding='utf-8')}\n</style>"
     icon = base64.b64encode(files["icon.svg"].read_bytes()).decode()
     head = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+    head += f'<meta http-equiv="refresh" content="{reload_s}">\n' if reload_s is not None else ""
     head += f'<link rel="icon" href="data:image/svg+xml;base64,{icon}">\n{style}'
     licences = [files[name].read_text(encoding="utf-8") for name in sorted(files) if name.endswith(".LICENSE")]
     notes = "<!--\nThis file contains d3 and Observable Plot, whose licences are:\n\n" + "\n".join(licences) + "-->"

@@ -14,7 +14,7 @@ hw.views.front = {
     const controls = hw.el("div", {class: "controls"},
       hw.select("up", names, chosen.y, (y) => choose({y})),
       hw.select("across", names, chosen.x, (x) => choose({x})),
-      hw.checkbox("show partly trained trials far away", chosen.all, (all) => choose({all})));
+      hw.checkbox("show all trials", chosen.all, (all) => choose({all})));
     const place = hw.el("div", {class: "chart"}), legend = hw.el("div"), note = hw.el("p", {class: "note"}), list = hw.el("div");
     const advice = hw.el("p", {id: "advice"});
     root.replaceChildren(controls, place, legend, note, hw.el("h2", {}, "The front"), advice, list);
@@ -55,7 +55,8 @@ function drawFront(place, legend, note, study, x, y, isWide) {
   const shown = study.trials.filter(has);
   const full = shown.filter((trial) => study.isFull(trial)), feasible = full.filter((trial) => !study.isInfeasible(trial));
   const partial = shown.filter((trial) => !study.isFull(trial));
-  const base = full.length < 2 || isWide ? shown : full;
+  const on = full.filter((trial) => members.has(trial.trial_id)), off = feasible.filter((trial) => !members.has(trial.trial_id));
+  const base = isWide || full.length < 2 ? shown : on.length > 2 ? on : full;
   if (!base.length) {
     place.replaceChildren(hw.el("p", {class: "empty"}, "No trial has reported values yet."));
     legend.replaceChildren();
@@ -65,18 +66,17 @@ function drawFront(place, legend, note, study, x, y, isWide) {
   const scales = [x, y].map((axis) => {
     const values = base.map(axis.value), type = hw.isLog(values) ? "log" : "linear";
     let [low, high] = d3.extent(values);
-    const gap = type === "log" ? (high / low) ** 0.12 : (high - low || Math.abs(high) || 1) * (isWide ? 0.06 : 0.25);
+    const gap = type === "log" ? (high / low) ** 0.15 : (high - low || Math.abs(high) || 1) * (isWide ? 0.06 : 0.3);
     [low, high] = type === "log" ? [low / gap, high * gap] : [low - gap, high + gap];
     if (type === "linear" && values.every((value) => value >= 0)) low = Math.max(low, 0);
     return {type, domain: [low, high]};
   });
   const inside = (trial) => [x, y].every((axis, index) => axis.value(trial) >= scales[index].domain[0] && axis.value(trial) <= scales[index].domain[1]);
-  const near = partial.filter(inside), counts = d3.sort(new Set(full.map((trial) => trial.devices)));
+  const near = partial.filter(inside), seen = off.filter(inside), counts = d3.sort(new Set(full.map((trial) => trial.devices)));
   const color = (trial) => colors.devices[counts.indexOf(trial.devices) % colors.devices.length];
   const symbol = (trial) => hw.symbols[counts.indexOf(trial.devices) % hw.symbols.length];
-  const on = full.filter((trial) => members.has(trial.trial_id)), off = feasible.filter((trial) => !members.has(trial.trial_id));
-  const bad = full.filter((trial) => study.isInfeasible(trial)), advised = on.filter((trial) => trial.trial_id === front.recommended?.trial_id);
-  const stairs = staircase(feasible, x, y), channels = {x: x.value, y: y.value};
+  const bad = full.filter((trial) => study.isInfeasible(trial) && inside(trial)), advised = on.filter((trial) => trial.trial_id === front.recommended?.trial_id);
+  const stairs = staircase(feasible, x, y).filter(inside), channels = {x: x.value, y: y.value};
   const title = (trial) => [`trial ${trial.trial_id}: ${trial.state}, ${trial.resource} of ${hw.counted(study.about.levels.at(-1), study.about.unit)}`,
     ...study.objectives.map((item) => `${item.name} ${hw.number(trial.objectives[item.name])}`),
     hw.counted(trial.devices, "devices"), "", hw.configText(trial.config)].join("\n");
@@ -86,7 +86,7 @@ function drawFront(place, legend, note, study, x, y, isWide) {
     const height = Math.max(300, Math.min(560, width * 0.56)), at = scales.map((scale, index) =>
       (scale.type === "log" ? d3.scaleLog() : d3.scaleLinear()).domain(scale.domain).range(index ? [height, 0] : [0, width]));
     const where = (trial) => [at[0](x.value(trial)), at[1](y.value(trial))];
-    const faint = hw.thinned(near, where), hollow = hw.thinned(off, where, 3);
+    const faint = hw.thinned(near, where), hollow = hw.thinned(seen, where, 3);
     return {
       height, grid: true, insetTop: 6,
       x: {...scales[0], label: `${hw.label(x)}, ${hw.better(x)} →`, tickFormat: scales[0].type === "log" ? "~g" : undefined},
@@ -107,16 +107,16 @@ function drawFront(place, legend, note, study, x, y, isWide) {
   node.classList.add("clickable");
   node.addEventListener("click", () => { if (node.value) hw.go({view: "trial", trial: node.value.trial_id}); });
   legend.replaceChildren(hw.legend([
-    ...counts.map((count, index) => ({symbol: hw.symbols[index % 6], fill: colors.devices[index % 6], stroke: colors.ink, text: `front, ${hw.counted(count, "devices")}`})),
-    ...(off.length ? [{stroke: colors.devices[0], text: "fully trained, not on the front"}] : []),
+    ...counts.map((count, index) => ({count, index})).filter(({count}) => on.some((trial) => trial.devices === count)).map(({count, index}) => ({symbol: hw.symbols[index % 6], fill: colors.devices[index % 6], stroke: colors.ink, text: `front, ${hw.counted(count, "devices")}`})),
+    ...(seen.length ? [{stroke: colors.devices[0], text: "fully trained, not on the front"}] : []),
     ...(on.some((trial) => members.get(trial.trial_id).within_noise) ? [{fill: colors.faint, stroke: colors.ink, text: "pale: on the front within noise only"}] : []),
     ...(bad.length ? [{symbol: "times", stroke: colors.ink, text: "violates a bound"}] : []),
     ...(near.length ? [{fill: colors.faint, text: "partly trained"}] : []),
     ...(advised.length ? [{stroke: colors.ink, text: "ring: recommended"}] : []),
   ]));
-  const far = partial.length - near.length;
+  const far = shown.filter((trial) => !inside(trial)).length;
   note.textContent = `${hw.counted(on.length, "trials")} on the front of ${hw.counted(full.length, "fully trained trials")}` +
-    (far ? `; ${hw.counted(far, "partly trained trials")} outside of the picture` : "") +
+    (far ? `; ${hw.counted(far, "other trials")} outside of the picture` : "") +
     (study.objectives.length > 2 ? `; the line joins the best trade-offs of ${x.name} and ${y.name} alone` : "") + ". Click a point to see its trial.";
 }
 

@@ -31,7 +31,7 @@ hw.views.trial = {
         y: {label: `↑ ${hw.label(item)}, ${hw.better(item)}`, type: hw.isLog(points.map(([, value]) => value)) ? "log" : "linear", tickFormat: "~g"},
         marks: [
           Plot.ruleX(levels, {stroke: colors.line, strokeWidth: 1.5}),
-          Plot.text(levels, {x: (level) => level, text: (level) => `rung ${level}`, frameAnchor: "top", dy: -8, fontSize: 10, fill: colors.faint}),
+          Plot.text(levels, {x: (level) => level, text: (level) => `rung ${level}`, frameAnchor: "top", textAnchor: "end", dx: -4, dy: 4, fontSize: 10, fill: colors.faint}),
           Plot.line(points, {x: "0", y: "1", stroke: colors.devices[0], strokeWidth: 1.6}),
           Plot.dot(points, {x: "0", y: "1", r: points.length > 60 ? 1.5 : 3, fill: colors.devices[0]}),
           Plot.tip(points, Plot.pointerX({x: "0", y: "1", title: ([at, value]) => `${study.about.unit.replace(/s$/, "")} ${at}: ${hw.number(value)}`, fontSize: 12})),
