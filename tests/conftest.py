@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -71,6 +72,17 @@ def postgres() -> Iterator[PostgresServer]:
         _absent("postgresql", "there is no initdb: install Debian's package postgresql")
     with PostgresServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium or Chrome."""
+    if importlib.util.find_spec("playwright") is None:
+        _absent("chromium", "playwright is not installed")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        _absent("chromium", "there is no Chromium: install Debian's package chromium")
+    return found
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,58 @@
+"""A real Chromium, and pages that may not log an error or ask another server."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "web"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "stored_logs"))
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Any]:
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Opens pages. At the end, none of them has logged an error or asked another server than its own."""
+    faults: list[str] = []
+    with contextlib.ExitStack() as stack:
+
+        def new(address: str, *, may_lose: bool = False, **options: Any) -> Any:
+            context = browser.new_context(viewport={"width": 1100, "height": 800}, **options)
+            stack.callback(context.close)
+            page = context.new_page()
+            page.set_default_timeout(20_000)
+            own = address.split("?")[0].rsplit("/", 1)[0]
+
+            def logged(message: Any) -> None:
+                is_loss = may_lose and re.search("ERR_(CONNECTION_|INCOMPLETE_CHUNKED|EMPTY_RESP)", message.text)
+                if message.type in ("error", "warning") and not is_loss:
+                    faults.append(f"{message.type}: {message.text}")
+
+            page.on("console", logged)
+            page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+            page.on(
+                "request",
+                lambda request: faults.append(request.url) if not request.url.startswith((own, "data:")) else None,
+            )
+            page.goto(address)
+            return page
+
+        yield new
+        assert not faults

@@ -1,0 +1,282 @@
+"""The page in a real browser: its values are those of the commands, it follows the study, and it stays private."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("uvicorn")
+pytest.importorskip("playwright")
+from served_studies import Served, served
+from stored import Stored
+from stored_study import store
+from typer.testing import CliRunner
+
+from lightning_hwtune.cli.commands import app
+from lightning_hwtune.store.log import EventLog
+
+pytestmark = pytest.mark.slow
+
+VERSION = "0.2.0.dev0"
+VIEWS = ("front", "trials", "rungs", "devices", "budget", "studies", "trial")
+Opened = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("studies")
+    store(found, "digits", 30, failing={11}, diverging={4}, finishers=4)
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(folder, tmp_path_factory.mktemp("state")) as found:
+        yield found
+
+
+def printed(folder: Path, command: str) -> Any:
+    result = CliRunner().invoke(app, [*command.split(), "--dir", str(folder)])
+    assert result.exit_code == 0, result.output
+    return result.stdout if command.startswith("why") else json.loads(result.stdout)
+
+
+def show(page: Any, view: str, **parameters: str) -> None:
+    """Shows a view, as a link to it does, and waits until it is drawn."""
+    words = "".join(f"&{name}={value}" for name, value in parameters.items())
+    page.evaluate("() => document.documentElement.removeAttribute('data-drawn')")
+    page.evaluate("words => { location.hash = words; }", f"#view={view}{words}&now={time.monotonic_ns()}")
+    page.locator(f"html[data-drawn={view}]").wait_for(state="attached")
+
+
+def table(page: Any, caption: str) -> list[dict[str, Any]]:
+    """Returns the full values of a table on the page, as they are in its cells."""
+    rows = page.locator(f"[aria-label='{caption}'] tbody tr")
+    script = "rows => rows.map(row => [...row.cells].map(cell => [cell.dataset.column, cell.dataset.value ?? 'null']))"
+    return [{name: json.loads(value) for name, value in row} for row in rows.evaluate_all(script)]
+
+
+def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Served, folder: Path) -> None:
+    page = opened(server.address)
+    front, trials = printed(folder, "front --format json"), printed(folder, "trials --format json")
+    status = printed(folder, "status --format json")
+    page.locator("html[data-drawn=front]").wait_for(state="attached")
+    assert page.url.endswith("/")  # without the token
+    names = list(front[0]["objectives"])
+    for row, entry in zip(table(page, "The front"), front, strict=True):
+        assert (row["trial"], row["devices"], row["lr"]) == (entry["trial_id"], entry["devices"], entry["config"]["lr"])
+        assert {name: row[name] for name in names} == entry["objectives"]
+        assert row["probability"] == entry["probability"]
+    assert f"{status['trials']} of {status['max_trials']} trials" in page.locator("#summary").inner_text()
+
+    show(page, "trials")
+    for row, entry in zip(table(page, "Trials"), trials, strict=True):
+        assert {name: row[name] for name in names} == (entry["objectives"])
+        for name in ("state", "epochs", "devices"):
+            assert row[name] == entry[name]
+        assert row["lr"] == entry["config"]["lr"]
+        assert row["rungs"] == ", ".join(f"{level} {word}" for level, word in entry["rungs"].items())
+
+    show(page, "rungs")
+    for row in table(page, "Verdicts at each rung"):
+        words = [entry["rungs"].get(str(row["rung"])) for entry in trials]
+        assert row["judged"] == sum(word is not None for word in words)
+        assert row["promoted"] == words.count("promoted")
+        assert row["paused"] == words.count("paused")
+
+    show(page, "devices")
+    assert page.locator("main .note").inner_text().startswith(f"{status['segments']} segments")
+    show(page, "budget")
+    assert page.evaluate("hw.study.status") == status
+    assert page.evaluate("hw.study.ledger") == printed(folder, "ledger --format json")
+    assert page.locator("[data-budget=trials]").inner_text() == f"{status['trials']} of {status['max_trials']}"
+    assert page.locator("[data-fact=promotions]").inner_text() == str(status["promotions"])
+
+    chosen = front[0]["trial_id"]
+    show(page, "trial", trial=str(chosen))
+    page.locator("#story ol").wait_for()
+    assert page.locator("#trial").inner_text() == f"Trial {chosen}: completed, on the front"
+    assert page.locator("[data-fact=lr]").get_attribute("title") == str(front[0]["config"]["lr"])
+    told = re.sub(r"\s+", " ", printed(folder, f"why {chosen}").partition("\n\n")[2])
+    shown = re.sub(r"\s+", " ", page.locator("#story").inner_text().partition("checkpoint: /")[0])
+    assert shown.strip() == told.strip()
+
+
+def test_trials_are_sorted_and_filtered_by_keyboard(opened: Opened, server: Served, folder: Path) -> None:
+    page, trials = opened(server.address), printed(folder, "trials --format json")
+    page.locator("html[data-drawn=front]").wait_for(state="attached")
+    page.locator("nav a", has_text="Trials").focus()
+    page.keyboard.press("Enter")
+    page.locator("html[data-drawn=trials]").wait_for(state="attached")
+    page.locator("thead button", has_text="error").focus()
+    known = [entry["objectives"]["error"] for entry in trials if entry["objectives"]["error"] is not None]
+    for ordered in (sorted(known), sorted(known, reverse=True)):
+        page.keyboard.press("Enter")  # the header keeps the focus
+        shown = [row["error"] for row in table(page, "Trials")]
+        assert shown == ordered + [None] * (len(trials) - len(known))
+    page.locator("#filter").fill("state=paused error<1.02")
+    paused = [entry for entry in trials if entry["state"] == "paused" and entry["objectives"]["error"] is not None]
+    wanted = {entry["trial_id"] for entry in paused if entry["objectives"]["error"] < 1.02}
+    assert {row["trial"] for row in table(page, "Trials")} == wanted
+    assert 0 < len(wanted) < len(trials)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone(scheme: str, opened: Opened, server: Served) -> None:
+    page = opened(server.address, color_scheme=scheme)
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.locator("html[data-drawn=front]").wait_for(state="attached")
+    script = "() => getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+    assert (max(page.evaluate(script)) < 60) == (scheme == "dark")
+    for view in VIEWS:
+        show(page, view, trial="3")
+        page.wait_for_timeout(50)
+        assert page.evaluate("document.documentElement.scrollWidth") == 360, view
+        charts = page.evaluate("[...document.querySelectorAll('.chart > svg')].map(one => one.clientWidth)")
+        assert all(280 <= width <= 360 for width in charts), view
+
+
+def test_a_point_shows_its_configuration_and_opens_its_trial(opened: Opened, server: Served, folder: Path) -> None:
+    page = opened(server.address)
+    page.locator("html[data-drawn=front]").wait_for(state="attached")
+    advised = page.evaluate("hw.study.front.recommended.trial_id")
+    config = next(one for one in printed(folder, "trials --format json") if one["trial_id"] == advised)["config"]
+    script = """() => {
+        const groups = [...document.querySelectorAll('.chart > svg [aria-label=dot]')];
+        const ring = groups.at(-1).firstElementChild, box = ring.getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    }"""
+    x, y = page.evaluate(script)
+    page.mouse.move(x - 3, y - 3)
+    page.mouse.move(x, y)
+    tip = page.locator(".chart > svg [aria-label=tip]")
+    tip.get_by_text("lr ").wait_for()
+    told = tip.text_content()
+    assert f"trial {advised}: completed" in told
+    assert "device" in told
+    assert f"lr {config['lr']:.4g}" in told
+    page.mouse.click(x, y)
+    page.locator("html[data-drawn=trial]").wait_for(state="attached")
+    assert page.locator("#trial").inner_text().startswith(f"Trial {advised}:")
+
+
+def test_it_follows_the_study_and_survives_a_restart_of_the_server(opened: Opened, tmp_path: Path) -> None:
+    stored = Stored(VERSION, "asha_three_counts")
+    total, state = len(stored.events), tmp_path / "state"
+    half = total // 2
+    files = stored.put(tmp_path / "studies", half)
+
+    def add(number: int) -> None:
+        with EventLog.open(files, create=True) as log:
+            before = log.count()
+            log.append(stored.events[before:number])
+
+    def wait_for(number: int, within_s: float) -> float:
+        begun = time.monotonic()
+        page.wait_for_function("n => Number(document.documentElement.dataset.number) >= n", arg=number)
+        taken = time.monotonic() - begun
+        assert taken < within_s
+        return taken
+
+    requests: list[Any] = []
+    with served(tmp_path / "studies", state) as first:
+        page = opened(first.address, may_lose=True, bypass_csp=True)  # for `wait_for_function`
+        page.on("request", lambda request: requests.append(request))
+        page.locator("html[data-drawn=front]").wait_for(state="attached")
+        page.locator("#live", has_text="live").wait_for()
+        for number in range(half + 1, half + 4):
+            add(number)
+            wait_for(number, 2.0)
+        show(page, "trials")
+        add(half + 40)
+        wait_for(half + 40, 2.0)
+        port = first.port
+    page.locator("#live.lost").wait_for()
+    add(total)
+    requests.clear()
+    with served(tmp_path / "studies", state, port=port):
+        wait_for(total, 20.0)
+        page.locator("#live", has_text=re.compile("^live$")).wait_for()
+        whole = [one for one in requests if "/data/study" in one.url]
+        assert not whole  # only what was missed
+        trials = printed(tmp_path / "studies", "trials --format json")
+        for row, entry in zip(table(page, "Trials"), trials, strict=True):
+            assert (row["trial"], row["state"], row["epochs"]) == (entry["trial_id"], entry["state"], entry["epochs"])
+            assert row["error"] == entry["objectives"]["error"]
+        assert page.evaluate("hw.study.front.front") == printed(tmp_path / "studies", "front --format json")
+
+
+def test_other_pages_and_pages_without_the_token_get_nothing(opened: Opened, server: Served, browser: Any) -> None:
+    page = opened(server.address)
+    page.locator("html[data-drawn=front]").wait_for(state="attached")
+
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<title>elsewhere</title>")
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    try:
+        foreign = page.context.new_page()  # in the browser that has our cookie
+        foreign.goto(f"http://127.0.0.1:{other.server_port}/")
+        script = """async address => {
+            const kinds = [{credentials: 'include'}, {credentials: 'include', mode: 'no-cors'}];
+            const asked = kinds.map(kind => fetch(address, kind).then(r => r.type + r.status, () => 'refused'));
+            const found = await Promise.all(asked), image = new Image();
+            const loaded = new Promise(done => {
+                image.onload = () => done('loaded');
+                image.onerror = () => done('refused');
+            });
+            image.src = new URL('/files/icon.svg', address);
+            return [...found, await loaded];
+        }"""
+        answer = foreign.evaluate(script, f"http://127.0.0.1:{server.port}/data/studies")
+        assert answer == ["refused", "refused", "refused"]
+    finally:
+        other.shutdown()
+        other.server_close()
+    context = browser.new_context()
+    blank = context.new_page()
+    response = blank.goto(f"http://127.0.0.1:{server.port}/")
+    assert response.status == 403
+    assert "token" in blank.locator("body").inner_text()
+    context.close()
+
+
+def test_a_foreign_name_that_points_to_this_machine_gets_nothing(server: Served, chromium: str, browser: Any) -> None:
+    rule = "--host-resolver-rules=MAP rebound.example 127.0.0.1"
+    rebound = browser.browser_type.launch(executable_path=chromium, args=["--no-sandbox", rule])
+    response = rebound.new_page().goto(f"http://rebound.example:{server.port}/?token={server.token}")
+    assert response.status == 400
+    rebound.close()
+
+
+def test_a_report_opens_from_the_disk_without_a_network(opened: Opened, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    assert CliRunner().invoke(app, ["report", "--dir", str(folder), "--out", str(path)]).exit_code == 0
+    page = opened(path.as_uri(), offline=True)
+    page.locator("html[data-drawn=front]").wait_for(state="attached")
+    front, trials = printed(folder, "front --format json"), printed(folder, "trials --format json")
+    assert page.evaluate("hw.study.front.front") == front
+    show(page, "trials")
+    assert [row["error"] for row in table(page, "Trials")] == [entry["objectives"]["error"] for entry in trials]
+    for view in ("rungs", "devices", "budget"):
+        show(page, view)
+        assert page.locator(".chart > svg").count() == 1
+    show(page, "trial", trial="3")
+    page.locator("#story ol").wait_for()
+    assert page.locator("#story li").count() >= 4
