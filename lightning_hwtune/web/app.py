@@ -113,6 +113,7 @@ async def _stream(watcher: Watcher, position: Position) -> AsyncIterator[str]:
     try:
         yield f"retry: {_RETRY_MS}\n\n"
         while True:
+            seen = watcher.n_changes
             if watcher.watched.number and (text := await watcher.message(position)) is not None:
                 yield f"id: {position.number}\ndata: {text}\n\n"
             elif watcher.error != shown:
@@ -120,7 +121,7 @@ async def _stream(watcher: Watcher, position: Position) -> AsyncIterator[str]:
                 yield f"data: {json_text({'error': shown}, indent=None)}\n\n"
             else:
                 yield ": \n\n"
-            await watcher.changed(_ALIVE_S)
+            await watcher.changed(seen, _ALIVE_S)
     finally:
         watcher.n_pages -= 1
         watcher.want()

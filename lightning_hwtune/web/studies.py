@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ class Watcher:
 
     def __init__(self, chosen: StoredStudy) -> None:
         self.watched = Watched(chosen)
-        self.n_pages = 0
+        self.n_pages = self.n_changes = 0
         self.error = ""
         self._lock = threading.Lock()
         self._changed = asyncio.Condition()
@@ -45,13 +46,11 @@ class Watcher:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
 
-    async def changed(self, timeout_s: float) -> None:
-        """Waits until there is something new, or for this time."""
+    async def changed(self, seen: int, timeout_s: float) -> None:
+        """Waits until `n_changes` is more than the caller has seen, or for this time."""
         async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
-            except TimeoutError:
-                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait_for(lambda: self.n_changes > seen), timeout_s)
 
     async def message(self, position: Position) -> str | None:
         """Returns what a page at this position lacks; see `Watched.message`."""
@@ -62,14 +61,21 @@ class Watcher:
         while self.n_pages or time.monotonic() < self._wanted_until:
             before = self.error
             try:
-                is_new = await self.ask(self.watched.refresh)
+                if await self.ask(self.watched.read):
+                    await self._notify()
+                while await self.ask(self.watched.renew):  # may take long, so a page has the events first
+                    await self._notify()
                 self.error = ""
             except HwTuneError as error:
-                is_new, self.error = False, str(error)
-            if is_new or self.error != before:
-                async with self._changed:
-                    self._changed.notify_all()
+                self.error = str(error)
+            if self.error != before:
+                await self._notify()
             await asyncio.sleep(_INTERVAL_S)
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self.n_changes += 1
+            self._changed.notify_all()
 
 
 @final

@@ -22,7 +22,7 @@ from lightning_hwtune.web.rows import about, curve_texts, segment_texts, trial_t
 
 __all__ = ["Position", "Watched", "front_answer"]
 
-_PATIENCE = 25.0  # an answer that took a second is made again after so many seconds
+_PATIENCE = 40.0  # an answer that took a second is made again after so many seconds
 _SECONDS_S = 2.0  # how often answers with seconds in them are made again while the study runs
 _BEAT_S = 5.0  # how often it is looked whether a process runs the study, if no file has changed
 _LONGEST_GAP = 5000  # events; a page that has missed more is sent the whole study again
@@ -108,29 +108,44 @@ class Watched:
         return self.chosen.state()
 
     def refresh(self) -> bool:
-        """Reads what is new; returns whether a page has something to draw again.
+        """Reads the events that are new and renews the answers; returns whether a page has something to draw again.
 
         Raises:
             StudyNotFoundError, StorageError: the study cannot be read any more.
         """
-        before = self._versions(), self.number, self.study_id
-        stamp, now = self._files_stamp(), time.monotonic()
-        if stamp is None or stamp != self._stamp or now - self._looked_at >= _BEAT_S:
-            self._stamp, self._looked_at = stamp, now
-            self._read()
-        source = self.number, self._is_driven
-        for answer in self._answers.values():
-            if answer.is_outdated(source, time.monotonic()):
-                answer.renew(source)
-        return before != (self._versions(), self.number, self.study_id)
+        is_new = self.read()
+        while self.renew():
+            is_new = True
+        return is_new
 
-    def _read(self) -> None:
-        state = self.state
+    def read(self) -> bool:
+        """Reads the events that are new; returns whether there were any.
+
+        Raises:
+            StudyNotFoundError, StorageError: the study cannot be read any more.
+        """
+        stamp, now = self._files_stamp(), time.monotonic()
+        if stamp is not None and stamp == self._stamp and now - self._looked_at < _BEAT_S:
+            return False
+        self._stamp, self._looked_at = stamp, now
+        before, state = (self.number, self.study_id), self.state
         number, self._is_driven = self.chosen.reader.number, self.chosen.is_driven()
         if self.number == 0 or number < self.number or state.study_id != self.study_id:
             self._begin(state, number)
         elif number > self.number:
             self._follow(state, number)
+        return before != (self.number, self.study_id)
+
+    def renew(self) -> bool:
+        """Makes outdated answers again until one has changed; returns whether one has."""
+        source = self.number, self._is_driven
+        for answer in self._answers.values():
+            if answer.is_outdated(source, time.monotonic()):
+                before = answer.version
+                answer.renew(source)
+                if answer.version != before:
+                    return True
+        return False
 
     def overview(self, kinds: Iterable[str] = ("trials",)) -> str:
         """Returns the whole study as JSON: all answers, and the arrays of these kinds: trials, curves or segments."""
@@ -178,6 +193,7 @@ class Watched:
         self.number = number
         for answer in self._answers.values():
             answer.due_at = 0.0
+            answer.renew((number, self._is_driven))
 
     def _follow(self, state: StudyFacts, number: int) -> None:
         changed = self.chosen.reader.trials_after(self.number)
