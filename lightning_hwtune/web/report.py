@@ -9,6 +9,7 @@ from typing import Any
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.stored_study import StoredStudy
+from lightning_hwtune.text import counted
 from lightning_hwtune.views.amounts import duration, number
 from lightning_hwtune.views.export import json_text
 from lightning_hwtune.views.story import why
@@ -59,11 +60,12 @@ def markdown(chosen: StoredStudy) -> str:
     """Returns a summary for a pull request: what the study did, its front, and the recommended trial."""
     status, answer, spec = chosen.status(), front_answer(chosen), chosen.state().spec
     front, unit = answer["front"], status["unit"]
-    limit = f" of {status['max_trials']}" if status["max_trials"] else ""
+    limit = f" of at most {status['max_trials']}" if status["max_trials"] else ""
     lines = [f"### Study {_cell(status['study'])}: {status['state']}", ""]
     lines += [
-        f"- {status['trials']}{limit} trials, {status['fully_trained']} fully trained, {status['failed']} failed",
-        f"- {status['epochs_spent']} {unit} trained; full training of all trials takes {status['epochs_full']}",
+        f"- {counted(status['trials'], 'trials')}{limit}: {status['fully_trained']} fully trained, "
+        f"{status['failed']} failed",
+        f"- {counted(status['epochs_spent'], unit)} trained; full training of all takes {status['epochs_full']}",
         f"- {duration(status['wall_s'])} on {spec.pool.size} {spec.pool.accelerator}"
         + (f", {status['cost_usd']:.4g} USD" if status["cost_usd"] is not None else ""),
     ]
