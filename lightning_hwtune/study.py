@@ -8,6 +8,7 @@ an earlier process read it, and later ones read only what was added since.
 from __future__ import annotations
 
 import dataclasses
+import html
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -824,6 +825,15 @@ class Study:
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Study", name, dir(type(self)))
+
+    def _repr_html_(self) -> str:
+        """Returns the state and the front for a notebook, as tables without script."""
+        from lightning_hwtune.views.notebook import study_html
+
+        state = self._replayed()
+        if state is None:
+            return f"<p><b>study {html.escape(self.name)}</b> has not begun</p>"
+        return study_html(state, is_driven=self._reader.driven_at() is not None)
 
     def __repr__(self) -> str:
         return f"Study({self.name!r}, dir={str(self._files.root.parent)!r})"

@@ -9,6 +9,7 @@ import pandas as pd
 __all__ = ["FrontFrame"]
 
 _LEFT_OUT = ("epochs", "steps", "samples", "probability", "within_noise", "checkpoint")
+_MOST_ROWS = 60
 
 
 @final
@@ -23,9 +24,19 @@ class FrontFrame(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        left_out = [name for name in _LEFT_OUT if name in self.columns]
         with pd.option_context("display.max_columns", None):
-            text = repr(self.drop(columns=left_out))
-        if not left_out:
-            return text
-        return f"{text}\n[and the {'column' if len(left_out) == 1 else 'columns'} {', '.join(left_out)}]"
+            text = repr(self.drop(columns=self._left_out))
+        return f"{text}\n[{self._more}]" if self._left_out else text
+
+    def _repr_html_(self) -> str:
+        """Returns the table for a notebook, without script or style."""
+        text = self.drop(columns=self._left_out).to_html(border=0, index=False, max_rows=_MOST_ROWS, na_rep="")
+        return f"{text}<p>{self._more}</p>" if self._left_out else text
+
+    @property
+    def _left_out(self) -> list[str]:
+        return [name for name in _LEFT_OUT if name in self.columns]
+
+    @property
+    def _more(self) -> str:
+        return f"and the {'column' if len(self._left_out) == 1 else 'columns'} {', '.join(self._left_out)}"

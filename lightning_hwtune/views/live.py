@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ from lightning_hwtune.views.forecast import Countdown, checked_pace
 from lightning_hwtune.views.panel import panel
 from lightning_hwtune.views.study_location import located
 
-__all__ = ["LinesView", "PanelView", "QuietView", "View", "open_view"]
+__all__ = ["LinesView", "PanelView", "PrintingView", "QuietView", "View", "open_view"]
 
 _REDRAW_S = 0.25
 _LEAST_S, _MOST_S = 10.0, 60.0  # between two lines with the time left
@@ -99,7 +100,7 @@ def open_view(
     is_asked: bool = False,
     console: Console | None = None,
 ) -> View:
-    """Returns the view for the output: a panel on a terminal, otherwise lines; one that prints nothing if not enabled.
+    """Returns the view for the output: a panel on a terminal, a bar in a notebook, otherwise lines; or a silent one.
 
     Args:
         folder: the folder of the study's files, which is printed first.
@@ -109,12 +110,23 @@ def open_view(
     """
     if not enabled:
         return QuietView()
+    is_default = console is None
     # in a notebook, rich would wrap each line in separate HTML
     console = console or Console(force_jupyter=False, highlight=False)
     # with FORCE_COLOR, rich treats any file as a terminal
     if owns_screen and console.is_terminal and not console.is_dumb_terminal and console.file.isatty():
         return PanelView(state, folder, console, storage)
+    if owns_screen and is_default and is_notebook():
+        from lightning_hwtune.views.notebook import NotebookView
+
+        return NotebookView(state, folder, console, storage)
     return LinesView(state, folder, console, storage, is_asked=is_asked)
+
+
+def is_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook, which can replace an output."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 @final
@@ -148,7 +160,7 @@ class QuietView(View):
         """Does nothing."""
 
 
-class _PrintingView(View):
+class PrintingView(View):
     """Prints what comes before the trials as plain lines."""
 
     def __init__(
@@ -193,7 +205,7 @@ class _PrintingView(View):
 
 
 @final
-class LinesView(_PrintingView):
+class LinesView(PrintingView):
     """Prints one line per notable event, with the study's time before it."""
 
     def __init__(
@@ -241,7 +253,7 @@ class LinesView(_PrintingView):
 
 
 @final
-class PanelView(_PrintingView):
+class PanelView(PrintingView):
     """Redraws a few lines at the bottom of a terminal; errors scroll by above them."""
 
     def __init__(self, state: StudyState, folder: Path, console: Console, storage: str | None = None) -> None:
