@@ -42,6 +42,7 @@ from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
+from lightning_hwtune.engine.event_callbacks import EventCallbacks
 from lightning_hwtune.engine.executors import abilities_of_choice
 from lightning_hwtune.engine.meters import check_meters
 from lightning_hwtune.engine.open_sessions import OpenSession, session_of, take_over
@@ -536,12 +537,20 @@ class Study:
         check_meters(self._spec.objectives, self._spec.pool)
         take_over(self._files.root, self._storage)
         require_no_segment()
-        session = Session(self._spec, self._files, limits, given=given, storage=self._storage)
-        asked = self._asked = OpenSession(self, self._files.root, self._storage, session, options["save_every"])
-        state, root = session.controller.state, self._files.root
-        view = open_view(state, root, self._storage, enabled=options["progress"], owns_screen=False, is_asked=True)
+        callbacks = EventCallbacks(options["callbacks"])
+        observers = [callbacks.on_events]
+        session = Session(self._spec, self._files, limits, given=given, storage=self._storage, observers=observers)
+        root, storage = self._files.root, self._storage
+        asked = self._asked = OpenSession(self, root, storage, session, callbacks, options["save_every"])
+        state, is_shown = session.controller.state, options["progress"]
+        view = open_view(state, root, storage, enabled=is_shown, owns_screen=False, is_asked=True)
         session.say = lambda text: view.line(text, session.clock.now())
-        asked.manual.watch(lambda: view.tick(session.clock.now()))
+
+        def tick() -> None:
+            callbacks.tick(session.controller, session.clock.now())
+            view.tick(session.clock.now())
+
+        asked.manual.watch(tick)
         session.controller.choose_ladder(session.clock.now(), n_at_once=1)
         answer = session.controller.ask(session.clock.now(), session.controller.state.places)
         view.header(None, is_checked=False, is_over=isinstance(answer, Done))

@@ -20,6 +20,7 @@ from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
+from lightning_hwtune.engine.event_callbacks import EventCallback, EventCallbacks
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, await_imports, provider_of
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, abilities_of_choice, create_executor
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
@@ -74,6 +75,7 @@ class Run:
     check: bool = True
     progress: bool = True
     preload: Sequence[str] = ()
+    callbacks: Sequence[EventCallback | str] = ()
     replication: Replication | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +83,7 @@ class Run:
         if limits.max_trials is None and not limits.is_timed and self.replication is None:
             allowed = "at least one of the limits `max_trials`, `max_time` and `max_cost`"
             raise ArgumentError("max_trials", None, allowed, hint="For example max_trials=20.")
+        EventCallbacks(self.callbacks)  # refuses a wrong import path before anything is written
         check_run(self.spec, limits, executor=self.executor, hang_timeout=self.hang_timeout)
         if not self._abilities.provides_nodes:  # otherwise each node is checked when it joins
             check_present(self.spec.name, self.spec.pool)
@@ -109,6 +112,7 @@ class Run:
         with (
             _message_at_exit(self.files.root),
             Signals() as signals,
+            EventCallbacks(self.callbacks) as callbacks,
             Session(
                 self.spec,
                 self.files,
@@ -117,6 +121,7 @@ class Run:
                 storage=self.storage,
                 replication=self.replication,
                 rents=self._abilities.provides_nodes,
+                observers=[callbacks.on_events],
             ) as session,
         ):
             if payload is not None:
@@ -131,7 +136,7 @@ class Run:
             if not self._is_checked(session):
                 session.controller.choose_ladder(session.clock.now())
             with contextlib.closing(self._executor(payload)) as executor:
-                return self._train(session, signals, executor, payload)
+                return self._train(session, signals, executor, payload, callbacks)
 
     def _payload(self) -> Payload | None:
         """Returns the training function as a file, if the run creates an executor that needs one."""
@@ -165,12 +170,20 @@ class Run:
         )
         return create_executor(EXECUTOR_REGISTRY.find(self.executor), setup)
 
-    def _train(self, session: Session, signals: Signals, executor: Executor, payload: Payload | None) -> Done:
+    def _train(
+        self,
+        session: Session,
+        signals: Signals,
+        executor: Executor,
+        payload: Payload | None,
+        callbacks: EventCallbacks,
+    ) -> Done:
         """Checks the training if the study is new, then drives the controller with the executor."""
         with self._view(session) as view:
 
             def tick() -> None:
                 session.tick()
+                callbacks.tick(session.controller, session.clock.now())
                 view.tick(session.clock.now())
 
             loop = Loop(

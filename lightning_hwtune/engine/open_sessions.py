@@ -8,6 +8,7 @@ object opens another one.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import os
 import sys
@@ -17,6 +18,7 @@ import weakref
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.engine.event_callbacks import EventCallbacks
 from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import first_line
@@ -40,20 +42,27 @@ class OpenSession:
         folder: the study's folder.
         storage: the study's storage.
         session: the session, which is entered here.
+        callbacks: what gets the session's events, entered here as well.
         save_every: extra checkpoints, see `SegmentOrder`.
     """
 
     def __init__(
-        self, owner: object, folder: Path, storage: str | None, session: Session, save_every: int | None = None
+        self,
+        owner: object,
+        folder: Path,
+        storage: str | None,
+        session: Session,
+        callbacks: EventCallbacks,
+        save_every: int | None = None,
     ) -> None:
         self._owner, self._study = weakref.ref(owner), (folder.resolve(), storage)
         self._thread, self._pid = threading.current_thread(), os.getpid()
-        self.session = session.__enter__()
-        try:
+        self._callbacks = callbacks
+        with contextlib.ExitStack() as entered:
+            entered.enter_context(callbacks)
+            self.session = entered.enter_context(session)
             self.manual = Manual(session, save_every)
-        except BaseException:
-            session.__exit__(*sys.exc_info())
-            raise
+            self._entered = entered.pop_all()
         self.is_open = True
         _open.append(self)
 
@@ -74,7 +83,7 @@ class OpenSession:
         try:
             self.manual.close(why)
         finally:
-            self.session.__exit__(None, None, None)
+            self._entered.close()
 
     def close_at_exit(self, error: BaseException | None) -> None:
         """Ends the session together with its process, and prints how an interrupted one continues.
@@ -90,7 +99,7 @@ class OpenSession:
         elif error is not None:
             named = first_line("".join(traceback.format_exception_only(error)))[:_MAX_NAMED].rstrip(".")
             text = f"study {self._study[0].name} is interrupted by {named}. {TO_CONTINUE}."
-            self.session.observers.clear()  # several lines would hide the traceback
+            self.session.observers[:] = [self._callbacks.on_events]  # several lines would hide the traceback
             self.session.interrupt(named)
             self.close(f"the loop ended with {named}", error)
         self.close(error=error)

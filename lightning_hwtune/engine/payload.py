@@ -43,33 +43,37 @@ _DYNAMIC = re.compile(r"import\s*\(?\s*\*|\bglobal\b|__getattr__|\b(globals|vars
 
 @dataclass(frozen=True, slots=True)
 class ImportedFunction:
-    """A training function named by its import path, `package.module:function`; imported when it is called.
+    """A function of one argument, named by its import path `package.module:function`; imported when it is called.
+
+    Attributes:
+        argument: the argument that names it, for messages.
 
     Raises:
         ArgumentError: the path has another form, or there is no such module, or its source defines no such name.
     """
 
     path: str
+    argument: str = "train"
 
     def __post_init__(self) -> None:
         module, _, name = self.path.partition(":")
         if not module or not name:
-            raise ArgumentError("train", self.path, "an import path such as 'models.digits_study:train'")
+            raise ArgumentError(self.argument, self.path, "an import path such as 'models.digits_study:train'")
         spec = _spec(module)
         if spec is None:
             allowed = "a module that can be imported from here"
-            raise ArgumentError("train", self.path, allowed, hint=f"There is no module {module!r}.")
+            raise ArgumentError(self.argument, self.path, allowed, hint=f"There is no module {module!r}.")
         known = _defined(spec)
         if known is not None and name not in known:
-            raise ArgumentError("train", self.path, f"a function of {module}{nearest(name, known)}")
+            raise ArgumentError(self.argument, self.path, f"a function of {module}{nearest(name, known)}")
 
-    def __call__(self, trial: Any) -> Any:
+    def __call__(self, value: Any) -> Any:
         """Imports the function and calls it."""
         module, _, name = self.path.partition(":")
         loaded = importlib.import_module(module)
         if not hasattr(loaded, name):
-            raise ArgumentError("train", self.path, f"a function of {module}{nearest(name, vars(loaded))}")
-        return getattr(loaded, name)(trial)
+            raise ArgumentError(self.argument, self.path, f"a function of {module}{nearest(name, vars(loaded))}")
+        return getattr(loaded, name)(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ a text are not what was meant, and the order of a set is not stable.
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import io
 import itertools
 from collections import UserString
@@ -14,7 +16,7 @@ from typing import Any
 
 from lightning_hwtune.forms.kinds import Form, Refused, is_masked, is_python_name
 
-__all__ = ["elements", "entries", "list_of_names", "mapping", "sequence"]
+__all__ = ["elements", "entries", "list_of_callables", "list_of_names", "mapping", "sequence"]
 
 _MAX_NAMES = 10_000  # in one list
 _MAX_ENTRIES = 100_000  # in one mapping; a user-defined mapping may be endless
@@ -97,3 +99,30 @@ def list_of_names(allowed: str) -> Form:
         return tuple(str.__str__(name) for name in names)
 
     return Form("list", allowed, accept, schema={"type": "array", "items": {"type": "string"}})
+
+
+def list_of_callables(allowed: str) -> Form:
+    """Lists of functions of one argument, or of their import paths; a single one is not a list."""
+    read = elements(allowed, _MAX_NAMES).accept
+
+    def accept(value: Any) -> tuple[Any, ...]:
+        return tuple(_callable(item) for item in read(value))
+
+    return Form("list", allowed, accept, schema={"type": "array", "items": {"type": "string"}})
+
+
+def _callable(item: Any) -> Any:
+    if isinstance(item, str):
+        module, _, name = item.partition(":")
+        if not (is_python_name(module) and name.isidentifier()):
+            raise Refused
+        return str.__str__(item)
+    if not callable(item) or isinstance(item, type):
+        raise Refused
+    with contextlib.suppress(ValueError, TypeError):  # some callables have no signature
+        inspect.signature(item)
+        try:
+            inspect.signature(item).bind(None)
+        except TypeError:
+            raise Refused(f"{getattr(item, '__qualname__', item)} cannot be called with one argument.") from None
+    return item

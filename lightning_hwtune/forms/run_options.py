@@ -6,15 +6,16 @@ field of `core.spec.Limits` that the rule reads.
 
 # annotations are evaluated, because they hold the settings
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-from lightning_hwtune.forms.containers import list_of_names
+from lightning_hwtune.forms.containers import list_of_callables, list_of_names
 from lightning_hwtune.forms.kinds import Form, Refused, flag, integer, number, one_of, optional, or_auto
 from lightning_hwtune.forms.quantities import DURATION
 from lightning_hwtune.forms.settings import Setting, settings_of
 
 if TYPE_CHECKING:
+    from lightning_hwtune.core.events import Event
     from lightning_hwtune.engine.executor import Executor
 
 __all__ = [
@@ -145,6 +146,15 @@ _Preload = Annotated[
         "not run tensor operations when imported.",
     ),
 ]
+_Callbacks = Annotated[
+    "Sequence[Callable[[Event], object] | str]",
+    Setting(
+        (),
+        list_of_callables("a list of functions that take one event, or of import paths such as ['my_hooks:notify']"),
+        "Functions that get every event after it is stored, each in its own thread; or their import paths, such as "
+        '"my_hooks:notify". A slow or failing callback delays nothing and does not end the study.',
+    ),
+]
 _Progress = Annotated[bool, Setting(True, flag(), "Whether to print progress.", in_file=False)]
 
 
@@ -187,6 +197,7 @@ class RunOptions(RunLimits, total=False):
     ]
     progress: _Progress
     preload: _Preload
+    callbacks: _Callbacks
 
 
 class AskOptions(TypedDict, total=False):
@@ -196,6 +207,7 @@ class AskOptions(TypedDict, total=False):
     finishers: _Finishers
     save_every: _SaveEvery
     progress: _Progress
+    callbacks: _Callbacks
 
 
 class ReplicateOptions(TypedDict, total=False):
@@ -209,6 +221,7 @@ class ReplicateOptions(TypedDict, total=False):
     executor: _Executor
     progress: _Progress
     preload: _Preload
+    callbacks: _Callbacks
 
 
 RUN_OPTIONS: Mapping[str, Setting] = settings_of(RunOptions)

@@ -23,7 +23,6 @@ _OPTIONS = "give the options as one list: Choice(['adam', 'sgd'])"
 _FIRST = "use `prior` for the value to try first, and study.enqueue({...}) for a whole configuration"
 _START_UP = "use `random`, the share of random draws, and `min_points`, which the model needs: TPE(random=0.33); "
 _START_UP += "the number of judged trials that the model of GP needs is `start`: GP(start=10)"
-_NO_CALLBACKS = "a study has no callbacks: read study.events() or study.trials() after the run"
 
 KEYWORDS: Mapping[str, str] = {
     # limits and concurrency
@@ -34,7 +33,6 @@ KEYWORDS: Mapping[str, str] = {
     "reuse_actors": "not needed: all trials start from one server process that has already imported PyTorch",
     "show_progress_bar": "use `progress`",
     "verbose": "use `progress`: True or False",
-    "callbacks": _NO_CALLBACKS,
     "catch": "not needed: a failed trial is retried (`max_retries`), and `max_failures` failed trials end the study",
     "gc_after_trial": "not needed: each segment runs in its own process, which frees all memory when it ends",
     "max_failure": "use `max_failures`",
