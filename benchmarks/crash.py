@@ -49,7 +49,7 @@ from lightning_hwtune.core.record import TrialRecord, TrialState  # noqa: E402
 from lightning_hwtune.store.files import StudyFiles  # noqa: E402
 from lightning_hwtune.store.log import EventLog  # noqa: E402
 
-__all__ = ["decided_twice", "main", "missing_and_repeated"]
+__all__ = ["decided_twice", "main", "missing_and_repeated", "run_study", "witnessed"]
 
 Line = tuple[int, int, int]
 """Trial, segment, resource: one report."""
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--study", metavar="FOLDER", help="run or continue the study in this folder, nothing else")
     arguments = parser.parse_args()
     if arguments.study is not None:
-        _run_study(Path(arguments.study), TRIALS_PER_KILL * arguments.kills, arguments.seed)
+        run_study(Path(arguments.study), TRIALS_PER_KILL * arguments.kills, arguments.seed)
         return
     with tempfile.TemporaryDirectory(prefix="hwtune-crash-") as folder:
         figures = _figures(Path(folder), arguments.kills, arguments.seed)
@@ -90,8 +90,8 @@ def main() -> None:
 # ---------------------------------------------------------------------- the study
 
 
-def _run_study(folder: Path, n_trials: int, seed: int) -> None:
-    """Runs or continues the study to its end."""
+def run_study(folder: Path, n_trials: int, seed: int, storage: str | None = None) -> None:
+    """Runs or continues the study to its end, with its log in `storage`."""
     space = hwt.SearchSpace(
         lr=hwt.Float(1e-4, 1e-1, log=True), width=hwt.Int(16, 128, log=True), devices=hwt.NumDevices(1, 2)
     )
@@ -102,6 +102,7 @@ def _run_study(folder: Path, n_trials: int, seed: int) -> None:
         scheduler=hwt.ASHA(max_epochs=9, first_rung=1),
         pool=hwt.Pool("cpu", devices=2),
         dir=folder,
+        storage=storage,
         seed=seed,
     )
     # no check: its reports are answered but not logged, and would be witnessed
@@ -170,7 +171,8 @@ def _figures(folder: Path, n_kills: int, seed: int) -> dict[str, float]:
             raise RuntimeError(f"the study did not finish:\n{_output(folder, number)}")
     study = hwt.Study.load(NAME, dir=folder)
     events, trials = study.events(), study.state().trials
-    lost, repeated = missing_and_repeated(_witnessed(folder), events)
+    lines = witnessed(folder)
+    lost, repeated = missing_and_repeated(lines, events)
     return {
         "kills": totals["kills"],
         "trials_asked": len(trials),
@@ -181,7 +183,7 @@ def _figures(folder: Path, n_kills: int, seed: int) -> dict[str, float]:
         "decided_twice": decided_twice(events),
         "bad_checkpoints": totals["bad_checkpoints"],
         "orphans": totals["orphans"],
-        "witnessed": len(_witnessed(folder)),
+        "witnessed": len(lines),
         "interrupted_segments": sum(isinstance(e, SegmentEnded) and e.outcome == "interrupted" for e in events),
         "slowest_end_s": round(slowest_end_s, 3),
     }
@@ -257,7 +259,8 @@ def decided_twice(events: Sequence[Event]) -> int:
     return sum(n > 1 for n in decided.values())
 
 
-def _witnessed(folder: Path) -> list[Line]:
+def witnessed(folder: Path) -> list[Line]:
+    """Returns the reports in the witness files of the study in this folder."""
     lines: list[Line] = []
     for path in sorted((folder / NAME / "witnesses").glob("*.txt")):
         for line in path.read_text().splitlines():

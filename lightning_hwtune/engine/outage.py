@@ -74,7 +74,8 @@ class Outage:
             self._since, self._pause_s = now, 0.0
         elif not self._is_said:
             self._is_said = True
-            self._say(f"{error}. The study waits up to {self._limit_s / 60:.3g} min for the server and then continues")
+            limit = f"{self._limit_s / 60:.3g} min"
+            self._say(f"the study waits up to {limit} for the server of its log, and then continues: {error}")
         if self._is_given_up or now - self._since >= self._limit_s or is_signal_deferred():
             self._is_given_up = True
             raise StorageError(
