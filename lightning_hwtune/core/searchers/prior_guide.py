@@ -16,6 +16,8 @@ from lightning_hwtune.core.searchers.evidence import Evidence
 from lightning_hwtune.core.searchers.left_out import left_out_predictions
 from lightning_hwtune.core.searchers.lesson import Lesson
 from lightning_hwtune.core.searchers.trust import (
+    ENOUGH,
+    ENOUGH_FOR_RANDOM,
     is_time_or_money,
     metric_columns,
     own_ranks_better,
@@ -101,7 +103,8 @@ class Guide:
             evidence = Evidence(scores[tests])
         expected = lesson.expect_each([trials[place].config for place in tests])
         is_measured = [is_time_or_money(item) for item in history.objectives]
-        weights = weights_of(evidence, expected.mean(axis=0), lesson.belief, is_measured)
+        enough = ENOUGH if counts_all else ENOUGH_FOR_RANDOM
+        weights = weights_of(evidence, expected.mean(axis=0), lesson.belief, is_measured, enough)
         counted, duel = metric_columns(history.objectives), None
         if len(trials) >= _LEAST_OWN:
             configs, scores = [trial.config for trial in trials[-_MOST:]], scores[-_MOST:]

@@ -7,7 +7,9 @@ counts as k observations (`Evidence.worth`). A few draws say little about a sing
 towards that of all objectives of its kind, and that one towards a belief b that follows from the tasks themselves
 (`Lesson.belief`). Metrics are one kind, and measured time and money another: every prior predicts seconds well, which
 says nothing about its errors. With m objectives of a kind, pooled = (n0 b + k sum(r)) / (n0 + k m),
-estimate = (n1 pooled + k r) / (n1 + k). The weight is the estimate divided by `_ENOUGH`, clipped to [0, 1].
+estimate = (n1 pooled + k r) / (n1 + k). The weight is the estimate divided by what is enough for full weight, clipped
+to [0, 1]. That is `ENOUGH` where the other draws come from the study's own trials, which soon are a good guide as well,
+and `ENOUGH_FOR_RANDOM` where they are random.
 
 Picks. These follow Feurer, Letham and Bakshy, "Scalable meta-learning for Bayesian optimization using ranking-weighted
 Gaussian process ensembles", 2018 (arXiv 1802.02219): draws are sampled with replacement, and the task with the fewest
@@ -29,31 +31,46 @@ import numpy.typing as npt
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.searchers.evidence import Evidence, wrong_pairs
 
-__all__ = ["is_time_or_money", "metric_columns", "own_ranks_better", "picked_tasks", "weights_of"]
+__all__ = [
+    "ENOUGH",
+    "ENOUGH_FOR_RANDOM",
+    "is_time_or_money",
+    "metric_columns",
+    "own_ranks_better",
+    "picked_tasks",
+    "weights_of",
+]
 
 Floats = npt.NDArray[np.float64]
 
+ENOUGH = 0.4
+"""Estimated rank correlation that gives full weight, if draws without trust come from the study's own trials."""
+ENOUGH_FOR_RANDOM = 0.1
+"""The same if draws without trust are random; a higher value then costs good priors too much."""
+
 _N0 = 4  # weight, in observations, of the belief in advance
 _N1 = 8  # the weight, in observations, of all objectives of a kind together for one of them
-_ENOUGH = 0.1  # estimated rank correlation that gives full weight; a higher value costs good priors too much
 _LEAST = 3  # least number of draws with which tasks are compared
 _PAIRED = 32  # largest number of draws used in a comparison
 
 
-def weights_of(evidence: Evidence, expected: Floats, belief: Floats, is_measured: Sequence[bool]) -> Floats:
+def weights_of(
+    evidence: Evidence, expected: Floats, belief: Floats, is_measured: Sequence[bool], enough: float = ENOUGH
+) -> Floats:
     """Returns the weight of each objective, shape `(n_objectives,)`, from 0 to 1.
 
     Args:
         expected: the mean prediction of the tasks for each trial, shape `(n_trials, n_objectives)`.
         belief: the rank correlations expected in advance, shape `(n_objectives,)`.
         is_measured: for each objective, whether it is measured time or money.
+        enough: the estimated rank correlation that gives full weight.
     """
     r, worth = evidence.correlations(expected), evidence.worth
     estimates = np.empty_like(r)
     for kind in (True, False):
         of_kind = np.array([measured == kind for measured in is_measured])
         estimates[of_kind] = _estimates(r[of_kind], belief[of_kind], worth)
-    weights: Floats = (estimates / _ENOUGH).clip(0.0, 1.0)
+    weights: Floats = (estimates / enough).clip(0.0, 1.0)
     return weights
 
 

@@ -33,7 +33,7 @@ from lightning_hwtune.core.searchers.evidence import Evidence
 from lightning_hwtune.core.searchers.left_out import left_out_predictions
 from lightning_hwtune.core.searchers.lesson import Lesson
 from lightning_hwtune.core.searchers.surrogate import Neighbours, Trees
-from lightning_hwtune.core.searchers.trust import own_ranks_better, picked_tasks, weights_of
+from lightning_hwtune.core.searchers.trust import ENOUGH, ENOUGH_FOR_RANDOM, own_ranks_better, picked_tasks, weights_of
 from lightning_hwtune.core.space import Choice, Float, Int, SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.core.state import StudyState
@@ -341,13 +341,22 @@ def weights(expected: Any, seen: Any, *is_measured: bool) -> Any:
 
 
 class TestTrust:
-    def test_follows_the_rank_correlations_of_one_and_of_all_objectives(self) -> None:
+    @pytest.mark.parametrize("enough", [ENOUGH, ENOUGH_FOR_RANDOM])
+    def test_follows_the_rank_correlations_of_one_and_of_all_objectives(self, enough: float) -> None:
         expected, seen = seen_by(3, 12, [0.0, 0.0, 0.0], seed=4)
         r = [stats.spearmanr(expected.mean(axis=0)[:, i], seen[:, i]).statistic for i in range(3)]
         pooled = (4 * 0.5 + 11 * sum(r)) / (4 + 33)
         estimates = [(8 * pooled + 11 * own) / 19 for own in r]
-        assert weights(expected, seen) == pytest.approx([min(max(estimate / 0.1, 0), 1) for estimate in estimates])
-        assert ((weights(expected, seen) > 0) & (weights(expected, seen) < 1)).any()
+        found = weights_of(Evidence(seen), expected.mean(axis=0), BELIEF, METRICS, enough)
+        assert found == pytest.approx([min(max(estimate / enough, 0), 1) for estimate in estimates])
+        assert ((found > 0) & (found < 1)).any()
+
+    @pytest.mark.parametrize(("evidence", "enough"), [("all", ENOUGH), ("uniform", ENOUGH_FOR_RANDOM)])
+    def test_is_harder_to_win_where_the_other_draws_are_not_random(self, evidence: str, enough: float) -> None:
+        prior = ParetoPrior([task("a", 14)], BOTH, evidence=evidence)
+        belief = prior.lesson(SPACE, BOTH).belief
+        assert (belief > 0).all()
+        assert prior.trust(SPACE, 0, EMPTY) == pytest.approx(belief / enough)
 
     @given(n=st.integers(2, 40), seed=st.integers(0, 99))
     @settings(max_examples=30)
@@ -376,7 +385,7 @@ class TestTrust:
     def test_before_the_first_result_is_what_the_tasks_lead_to_expect(self) -> None:
         none = np.empty((0, 2))
         for evidence in (Evidence(none), Evidence.of_draws(none, np.empty(0, dtype=bool))):
-            assert weights_of(evidence, none, np.array([0.04, 0.0]), [False, False]) == pytest.approx([0.4, 0.0])
+            assert weights_of(evidence, none, np.array([0.04, 0.0]), [False, False]) == pytest.approx([0.04 / ENOUGH, 0.0])
 
     def test_goes_to_the_trials_of_the_study_if_they_rank_better(self) -> None:
         rng, seen = np.random.default_rng(0), np.random.default_rng(1).standard_normal((20, 1))
