@@ -174,9 +174,10 @@ def pids_of(executor: Executor) -> list[int]:
 
 
 def preload_in(executor: Executor, libraries: Sequence[str]) -> None:
-    """Makes the fork server of an executor import libraries, if it uses one."""
+    """Makes the fork servers of an executor import libraries, if it uses one here or on its nodes."""
     preload: Callable[[Sequence[str]], None] | None = getattr(executor, "preload", None)
-    if preload is not None and abilities_of(executor).uses_fork_server:
+    abilities = abilities_of(executor)
+    if preload is not None and (abilities.uses_fork_server or abilities.provides_nodes):
         preload(libraries)
 
 

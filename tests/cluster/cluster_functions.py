@@ -27,6 +27,12 @@ def boring_on_nodes(trial: Any) -> None:
     Path(trial.dir, f"place_{os.environ['RANK']}").write_text(" ".join(map(str, place)) + f"\n{weights}")
 
 
+def visible_gpus(trial: Any) -> None:
+    """Leaves which GPUs it may use."""
+    Path(trial.dir, "gpus").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
+    trial.report(trial.max_epochs, error=1.0)
+
+
 def digits(trial: Any) -> None:
     """Trains on the digits; each epoch leaves a line, and waits while the study's folder has a file `hold`."""
     import lightning.pytorch as L

@@ -33,14 +33,15 @@ SETUP = Setup("/study", "payload-0.pkl", (), (), "", 1, (), None)
 # ---------------------------------------------------------------------- the stream
 
 
-@given(st.lists(st.sampled_from(["send", "answer", "read", "beat", "cut", "half"]), max_size=60))
+@given(st.lists(st.sampled_from(["send", "answer", "read", "beat", "cut", "late", "half"]), max_size=60))
 @settings(max_examples=60, deadline=None)
 def test_each_message_arrives_once_and_in_order_however_often_the_connection_is_cut(steps: list[str]) -> None:
     ends, sent, got = (Link(), Link()), ([], []), ([], [])  # type: ignore[var-annotated]
 
-    def connect() -> None:
+    def connect(late: int = 0) -> None:
+        """Connects the sides; each knows what the other has received, or what it had received a little earlier."""
         for link, other, connection in zip(ends, ends[::-1], socket.socketpair(), strict=True):
-            link.attach(connection, other.received)
+            link.attach(connection, max(other.received - late, 0))
 
     def read(*which: int) -> None:
         for index in which:
@@ -61,7 +62,7 @@ def test_each_message_arrives_once_and_in_order_however_often_the_connection_is_
         else:
             for link in ends:
                 link.detach()
-            connect()
+            connect(late=step == "late")
         if any(link.socket is None for link in ends):
             connect()
     read(0, 1)

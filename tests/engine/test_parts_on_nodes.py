@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from local_bench import Bench, Recorder
 
 from lightning_hwtune.engine.devices import masked
+from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.training.channel import NodePart, RankPlace
 from lightning_hwtune.training.process.rendezvous import rank_environment
 
@@ -35,6 +37,19 @@ def test_the_mask_is_that_of_the_host_that_trains(bench: Bench, monkeypatch: pyt
     order = bench.order(0, devices=2, accelerator="gpu", nodes=(NodePart("a", (1,)), NodePart("b", (0,))))
     assert masked(order, 0).env == {"CUDA_VISIBLE_DEVICES": "7"}
     assert masked(order, 1).env == {"CUDA_VISIBLE_DEVICES": "4"}
+
+
+@pytest.mark.training
+@pytest.mark.parametrize("kind", ["local", "inline"])
+def test_a_segment_sees_the_mask_in_its_environment(bench: Bench, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    order = bench.order(0, accelerator="gpu", slots=(1,), max_resource=1, levels=(1,))
+    function = cluster_functions.visible_gpus
+    executor = bench.executor(function) if kind == "local" else InlineExecutor(function)
+    sink = bench.run(executor, Recorder(), order)
+    assert sink.ends[0].outcome == "done", sink.ends[0].error
+    assert Path(order.trial_dir, "gpus").read_text() == "7"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,7"
 
 
 @pytest.mark.training

@@ -26,6 +26,7 @@ from lightning_hwtune.engine.agents.messages import (
     Goodbye,
     Left,
     Meeting,
+    Preload,
     Ready,
     Said,
     Setup,
@@ -207,6 +208,8 @@ class Agent:
             self._is_over = True
         elif local is None:
             return
+        elif isinstance(message, Preload):
+            local.preload(message.libraries)
         elif isinstance(message, Start):
             order = absolute(message.order, self._folder)
             self._orders[order.trial_id] = order

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing import connection as mp
 from typing import Any, ClassVar, Self, final
 
@@ -98,6 +98,10 @@ class AgentsExecutor:
         segment = RemoteSegment(order, time.monotonic())
         self._segments[order.trial_id] = segment
         self._begin(segment)
+
+    def preload(self, libraries: Sequence[str]) -> None:
+        """Makes the fork server of each node import modules."""
+        self.provider.preload(tuple(libraries))
 
     def _begin(self, segment: RemoteSegment) -> None:
         order = segment.order

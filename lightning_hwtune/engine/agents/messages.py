@@ -17,6 +17,7 @@ __all__ = [
     "Goodbye",
     "Left",
     "Meeting",
+    "Preload",
     "Ready",
     "Said",
     "Setup",
@@ -53,6 +54,13 @@ class Setup:
 @dataclass(frozen=True, slots=True)
 class Ready:
     """An agent's first message: nothing of an earlier session runs on its host any more, and segments can start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preload:
+    """Import further modules once, in the fork server of the node."""
+
+    libraries: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

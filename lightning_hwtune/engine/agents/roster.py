@@ -24,7 +24,7 @@ from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import NOTE, Arrival, Door
 from lightning_hwtune.engine.agents.link import Link, send_json
-from lightning_hwtune.engine.agents.messages import Setup
+from lightning_hwtune.engine.agents.messages import Preload, Setup
 from lightning_hwtune.engine.provider import NodeChange
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.store.files import write_whole
@@ -85,6 +85,7 @@ class Roster:
         self.door, self.agents = door, dict[str, RemoteAgent]()
         self._setup, self._pool, self._note, self._lost_after_s = setup, pool, folder / NOTE, lost_after_s
         self._session, self._news, self._beaten_at = secrets.token_hex(8), list[NodeChange](), 0.0
+        self._preload = Preload(())
         self._earlier = _incarnations(self._note)
         self._earlier_until = time.monotonic() + lost_after_s
         self._write_note()
@@ -143,6 +144,12 @@ class Roster:
             self._remove(agent)
         return found
 
+    def preload(self, libraries: tuple[str, ...]) -> None:
+        """Makes the nodes, those that join later included, import modules once."""
+        self._preload = Preload(libraries)
+        for agent in self.agents.values():
+            agent.link.send(self._preload)
+
     def lose(self, agent: RemoteAgent, why: str) -> None:
         """Marks an agent as lost; `attend` returns it."""
         agent.lost = agent.lost or why
@@ -186,6 +193,8 @@ class Roster:
         self.agents[agent.name] = agent
         agent.link.attach(connection, 0)
         agent.link.send(self._setup)
+        if self._preload.libraries:
+            agent.link.send(self._preload)
         self._write_note()
         if known is not None:
             self.lose(known, "it had lost the connection to the study for too long")
