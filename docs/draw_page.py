@@ -46,6 +46,7 @@ VIEWS = {
     "trials": "view=trials",
     "trial": "view=trial&trial=8",
     "rungs": "view=rungs",
+    "parameters": "view=parameters",
     "devices": "view=devices",
     "budget": "view=budget",
 }

@@ -118,6 +118,17 @@ class StoredStudy:
         text = why(self.state(), self.reader.events(trial_id), trial_id)
         return located(text, self.study.dir, self.storage)
 
+    def importance(self, objective: str | None = None, at: int | None = None) -> list[dict[str, Any]]:
+        """Returns how much each parameter matters, as in `views.effects.importance.importance_entries`.
+
+        Raises:
+            ArgumentError: there is no such objective or rung.
+            MissingDependencyError: scikit-learn is not installed.
+        """
+        from lightning_hwtune.views.effects.importance import importance_entries
+
+        return importance_entries(self.state(), objective, at)
+
     def ledger(self) -> dict[str, Any]:
         """Returns what the study has spent, as in `views.ledger.ledger_entry`."""
         from lightning_hwtune.views.ledger import ledger_entry

@@ -35,10 +35,10 @@ def importance(
 ) -> None:
     """Show how much each parameter matters for each objective, with intervals of 80 %."""
     from lightning_hwtune.cli.study_selection import choose
-    from lightning_hwtune.views.effects.importance import importance_entries, importance_frame, model_text
+    from lightning_hwtune.views.effects.importance import importance_frame, model_text
 
     chosen = choose(dir, study, storage)
-    entries = importance_entries(chosen.study.state(), objective, at)
+    entries = chosen.importance(objective, at)
 
     def table(out: Console) -> None:
         from lightning_hwtune.views.terminal import print_frame

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyNotFoundError
+from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.views.export import json_text
 from lightning_hwtune.web.access import Access
 from lightning_hwtune.web.files import page_files, served_page
@@ -41,6 +42,7 @@ def make_app(studies: Studies, token: str, port: int, hosts: tuple[str, ...] = (
         Route("/data/studies", pages.studies),
         Route("/data/study", pages.study),
         Route("/data/trial", pages.trial),
+        Route("/data/importance", pages.importance),
         Route("/events", pages.events),
     ]
     access = Middleware(Access, token=token, port=port, hosts=hosts)
@@ -84,7 +86,8 @@ class _Pages:
         if watched.number == 0:
             if watcher.error:
                 return JSONResponse({"error": watcher.error}, 500)
-            return _json(json_text({"reading": watched.chosen.study.name}), 202)
+            n_events = await asyncio.to_thread(watched.chosen.reader.newest)
+            return JSONResponse({"reading": watched.chosen.study.name, "events": n_events}, 202)
         return _json(await watcher.ask(watched.overview, kinds))
 
     async def trial(self, request: Request) -> Response:
@@ -92,6 +95,12 @@ class _Pages:
         if not text.isascii() or not text.isdigit():
             raise ArgumentError("trial", text, "the number of a trial")
         return _json(await watcher.ask(watcher.watched.trial, int(text)))
+
+    async def importance(self, request: Request) -> Response:
+        """Answers with the importance of the parameters; a reader of its own does not delay the events."""
+        chosen = (await self._watcher(request)).watched.chosen
+        found = await asyncio.to_thread(StoredStudy(chosen.study, chosen.storage).importance)
+        return _json(json_text(found, indent=None))
 
     async def events(self, request: Request) -> Response:
         """Streams what changes after `Last-Event-ID`, or after the parameter `after` of the first connection."""

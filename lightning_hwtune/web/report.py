@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.errors import MissingDependencyError
 from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.text import counted
 from lightning_hwtune.views.amounts import duration, number
@@ -35,7 +36,18 @@ def report_page(chosen: StoredStudy, *, reload_s: int | None = None) -> str:
     watched.refresh()
     overview = watched.overview(_KINDS)
     stories = json_text(_stories(chosen, json.loads(overview)["front"]["front"]), indent=None)
-    return single_page(f'{overview[:-1]},"stories":{stories}}}', reload_s=reload_s)
+    importance = json_text(_importance(chosen), indent=None)
+    return single_page(f'{overview[:-1]},"stories":{stories},"importance":{importance}}}', reload_s=reload_s)
+
+
+def _importance(chosen: StoredStudy) -> list[dict[str, Any]] | None:
+    """Returns the importance of the parameters; None without scikit-learn, and for a study that is too large."""
+    if len(chosen.state().trials) > MOST_STORIES:
+        return None
+    try:
+        return chosen.importance()
+    except MissingDependencyError:
+        return None
 
 
 def _stories(chosen: StoredStudy, front: Sequence[Mapping[str, Any]]) -> dict[int, str]:

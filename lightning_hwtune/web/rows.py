@@ -26,6 +26,8 @@ TRAIN_S = "train_s"
 
 def about(state: StudyFacts) -> dict[str, Any]:
     """Returns what the page must know of the study to draw it; it changes with the study's sessions only."""
+    from lightning_hwtune.views.effects.slices import scale_of  # imports scipy
+
     spec, limits = state.spec, state.limits
     return {
         "study": spec.name,
@@ -35,6 +37,7 @@ def about(state: StudyFacts) -> dict[str, Any]:
         "objectives": [_objective(item) for item in spec.objectives],
         "constraints": [item.name for item in spec.objectives.constraints],
         "parameters": list(spec.space),
+        "scales": {name: scale_of(parameter) for name, parameter in spec.space.items()},
         "devices_key": spec.space.devices_key,
         "accelerator": spec.pool.accelerator,
         "n_slots": spec.pool.size,

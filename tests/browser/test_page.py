@@ -26,7 +26,7 @@ from lightning_hwtune.store.log import EventLog
 pytestmark = pytest.mark.slow
 
 VERSION = "0.2.0.dev0"
-VIEWS = ("front", "trials", "rungs", "devices", "budget", "studies", "trial")
+VIEWS = ("front", "trials", "rungs", "parameters", "devices", "budget", "studies", "trial")
 Opened = Callable[..., Any]
 
 
@@ -91,6 +91,13 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
         assert row["judged"] == sum(word is not None for word in words)
         assert row["promoted"] == words.count("promoted")
         assert row["paused"] == words.count("paused")
+
+    show(page, "parameters")
+    page.locator("#importance", has_text="of the variance of trials left out").wait_for()
+    assert page.evaluate("hw.source.importance()") == printed(folder, "importance --format json")
+    chart = page.locator("[aria-label='Importance of each parameter for error']")
+    assert set(chart.locator("[aria-label='y-axis tick label'] text").all_text_contents()) == {"lr", "devices"}
+    assert page.locator(".slices svg").count() == 2
 
     show(page, "devices")
     assert page.locator("main .note").inner_text().startswith(f"{status['segments']} segments")
@@ -274,9 +281,9 @@ def test_a_report_opens_from_the_disk_without_a_network(opened: Opened, folder: 
     assert page.evaluate("hw.study.front.front") == front
     show(page, "trials")
     assert [row["error"] for row in table(page, "Trials")] == [entry["objectives"]["error"] for entry in trials]
-    for view in ("rungs", "devices", "budget"):
+    for view, n_charts in {"rungs": 1, "devices": 1, "budget": 1, "parameters": 3}.items():
         show(page, view)
-        assert page.locator(".chart > svg").count() == 1
+        assert page.locator(".chart > svg").count() == n_charts
     show(page, "trial", trial="3")
     page.locator("#story ol").wait_for()
     assert page.locator("#story li").count() >= 4

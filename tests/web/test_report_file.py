@@ -44,7 +44,8 @@ def stored_data(page: str) -> Any:
 
 
 def test_the_file_has_the_whole_study_and_loads_nothing(tmp_path: Path) -> None:
-    store(tmp_path, "digits", 8, failing={2})
+    pytest.importorskip("sklearn")
+    store(tmp_path, "digits", 12, failing={2})
     hwtune(tmp_path, "report")
     page = (tmp_path / "digits" / "report.html").read_text(encoding="utf-8")
     data = stored_data(page)
@@ -52,7 +53,8 @@ def test_the_file_has_the_whole_study_and_loads_nothing(tmp_path: Path) -> None:
     trials = json.loads(hwtune(tmp_path, "trials", "--format", "json"))
     assert [entry["objectives"] for entry in found] == [trial["objectives"] for trial in trials]
     assert data["front"]["front"] == json.loads(hwtune(tmp_path, "front", "--format", "json"))
-    for trial_id in range(8):
+    assert data["importance"] == json.loads(hwtune(tmp_path, "importance", "--format", "json"))
+    for trial_id in range(12):
         assert data["stories"][str(trial_id)] == hwtune(tmp_path, "why", str(trial_id)).rstrip("\n")
     assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
     assert "default-src 'none'" in page

@@ -1,7 +1,7 @@
 "use strict";
 // The page: its address, its head, the source of the data, and when a view is drawn.
 
-const VIEWS = ["front", "trials", "rungs", "devices", "budget"];
+const VIEWS = ["front", "trials", "rungs", "parameters", "devices", "budget"];
 hw.params = {};
 
 // A server that sends what changes, or the data that are stored in this file.
@@ -19,6 +19,7 @@ hw.served = {
   study(kinds) { return this.get(`/data/study?${this.query({with: kinds.join(",")})}`); },
   trial(id) { return this.get(`/data/trial?${this.query({trial: id})}`); },
   studies() { return this.get("/data/studies"); },
+  importance() { return this.get(`/data/importance?${this.query()}`); },
 };
 
 hw.stored = {
@@ -33,6 +34,10 @@ hw.stored = {
     const story = this.data.stories[id];
     if (!story) throw new Error(`This file has no story of trial ${id}: \`hwtune why ${id}\` prints it.`);
     return {story};
+  },
+  async importance() {
+    if (!this.data.importance) throw new Error("This file has no importance: `hwtune importance` prints it.");
+    return this.data.importance;
   },
 };
 
@@ -65,7 +70,7 @@ async function load() {
       hw.study = new hw.Study(found);
       break;
     }
-    problem(`Reading the log of ${found.reading} …`);
+    problem(`Reading the log of ${found.reading}: ${hw.counted(found.events, "events")} …`);
     await new Promise((done) => setTimeout(done, 250));
   }
   if (hw.source.isLive) follow();
