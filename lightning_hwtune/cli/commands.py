@@ -28,7 +28,6 @@ from lightning_hwtune.cli.arguments import (
     FileDir,
     MaxTrials,
     Name,
-    Out,
     Overrides,
     Quiet,
     Storage,
@@ -37,10 +36,11 @@ from lightning_hwtune.cli.arguments import (
     import_from_here,
     with_limits,
 )
+from lightning_hwtune.cli.export import export
 from lightning_hwtune.cli.importance import importance
 from lightning_hwtune.cli.instances import instances
 from lightning_hwtune.cli.ledger import ledger
-from lightning_hwtune.cli.output import At, Format, flat, output_folder, rows_frame, write, write_frame, writing
+from lightning_hwtune.cli.output import At, Format, flat, rows_frame, write, write_frame
 from lightning_hwtune.cli.plan import plan
 from lightning_hwtune.cli.plot import plot
 from lightning_hwtune.cli.profile import profile
@@ -53,7 +53,6 @@ from lightning_hwtune.cli.tune_command import cli_tune
 from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.text import counted
-from lightning_hwtune.views.study_location import short_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -375,24 +374,6 @@ def logs(
 
 
 @app.command()
-def export(
-    out: Out = None,
-    dir: Dir = DIR,  # noqa: A002
-    study: Name = None,
-    storage: Storage = None,
-) -> None:
-    """Write the trials, the front and the event log to JSON and CSV files."""
-    from lightning_hwtune.views.export import write_export
-
-    chosen = _choose(dir, study, storage).study
-    folder = out or output_folder(chosen.dir / "export", f"{chosen.name}-export")
-    with writing(folder):
-        written = write_export(chosen.state(), chosen.events(), folder)
-    for path in written:
-        typer.echo(short_path(path))
-
-
-@app.command()
 def schema() -> None:
     """Print a JSON schema of study files, for editors."""
     import json
@@ -411,6 +392,7 @@ app.command()(report)
 app.command()(ledger)
 app.command()(importance)
 app.command()(plot)
+app.command()(export)
 app.command()(plan)
 app.command()(instances)
 app.command()(agent)

@@ -6,6 +6,7 @@ A value that is not finite becomes null in JSON. In CSV, missing values and NaN 
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import json
 import math
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning_hwtune.core.events import Event, to_dict
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, MissingDependencyError
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.views.added import added_entries, added_frame
 from lightning_hwtune.views.replicates import replicate_entries, replicates_frame
@@ -24,7 +25,16 @@ from lightning_hwtune.views.tables import front_entries, front_frame, trial_entr
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FORMATS", "events_text", "frame_csv", "front_text", "json_text", "trials_text", "write_export"]
+__all__ = [
+    "FORMATS",
+    "events_text",
+    "frame_csv",
+    "front_text",
+    "json_text",
+    "trials_text",
+    "write_export",
+    "write_parquet",
+]
 
 FORMATS = ("json", "csv")
 
@@ -100,8 +110,12 @@ def events_text(events: Iterable[Event], form: str = "json") -> str:
     return out.getvalue()
 
 
-def write_export(state: StudyFacts, events: Iterable[Event], folder: Path) -> list[Path]:
-    """Creates `folder` and writes trials and fronts in both formats and the events into it; returns the files."""
+def write_export(state: StudyFacts, events: Iterable[Event], folder: Path, *, only_csv: bool = False) -> list[Path]:
+    """Creates `folder` and writes trials and fronts in both formats and the events into it; returns the files.
+
+    Args:
+        only_csv: write only the tables as CSV.
+    """
     events = list(events)
     texts: dict[str, str] = {}
     for form in FORMATS:
@@ -115,7 +129,44 @@ def write_export(state: StudyFacts, events: Iterable[Event], folder: Path) -> li
         texts["replicates.json"] = json_text(replicate_entries(state))
         texts["replicates.csv"] = frame_csv(replicates_frame(state))
     folder.mkdir(parents=True, exist_ok=True)
-    return [write_whole(folder / name, text) for name, text in texts.items()]
+    kept = {name: text for name, text in texts.items() if not only_csv or name.endswith(".csv")}
+    return [write_whole(folder / name, text) for name, text in kept.items()]
+
+
+def write_parquet(state: StudyFacts, folder: Path) -> list[Path]:
+    """Creates `folder` and writes the tables of `write_export` as Parquet; a list or mapping in a cell becomes JSON.
+
+    Raises:
+        MissingDependencyError: pyarrow is not installed.
+    """
+    try:
+        importlib.import_module("pyarrow")
+    except ImportError as error:
+        text = "an export to Parquet needs pyarrow: pip install 'lightning_hwtune[tables]'"
+        raise MissingDependencyError(text) from error
+    frames = {"trials": trials_frame(state), "front": front_frame(state)}
+    frames |= {"added": added_frame(state)} if state.added else {}
+    frames |= {"replicates": replicates_frame(state)} if state.replicates else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, frame in frames.items():
+        content = io.BytesIO()
+        _plain_columns(frame).to_parquet(content, index=False)
+        paths.append(write_whole(folder / f"{name}.parquet", content.getvalue()))
+    return paths
+
+
+def _plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Returns a frame in which a column of options of several kinds is text, since Parquet has one kind per column."""
+    import pandas as pd
+
+    for name in frame.select_dtypes(include=object).columns:
+        cells = frame[name].tolist()
+        kinds = {type(cell) for cell in cells if cell is not None}
+        if len(kinds) > 1 or kinds & {list, dict}:
+            texts = [cell if cell is None or isinstance(cell, str) else json_text(cell, indent=None) for cell in cells]
+            frame = frame.assign(**{name: pd.Series(texts, frame.index, dtype=object)})
+    return frame
 
 
 def _check(form: str) -> None:
