@@ -23,6 +23,9 @@ Figures, over tasks, seeds, speed-ups and deadlines:
 - deadline_asha_tight: the last of these at a deadline of 0.25.
 - none_at_1_5, none_at_1: the share of deadline_asha's studies without a fully trained model at deadlines of at least
   1.5, and at 1. The cells have those of plain ASHA, too (`none_asha`).
+- planned_worst_cell, planned_tight: the same of what `planning.deadline_choice` chooses beforehand for a deadline and a
+  speed-up, plain ASHA or deadline_asha, by simulations on the tasks of the other half (`--half`): the least upper end
+  of the 90 % intervals of the cells, and the mean over the cells with deadlines of at most 0.5.
 - budget_exceeded: the share of SEER-style studies that cost more than the budget, where each segment takes a random
   multiple of its time (log-normal, 0.1), and one in fifty three times as long.
 The output has a 90 % interval for each ratio, from a bootstrap over tasks.
@@ -37,6 +40,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import heapq
+import itertools
 import json
 import platform
 import sys
@@ -56,9 +60,9 @@ from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
 from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.planning.deadline_choice import WAYS, AtSpeeds, LikelyStudy, best_way
 from lightning_hwtune.planning.nodes import NodeKind, StageTimes
 from lightning_hwtune.planning.seer import Halving, seer_plan
-from lightning_hwtune.simulation.curves import Curves
 
 DEADLINES, SPEEDS = (0.25, 0.5, 1.0, 1.5, 2.0), ("bert", "deepspeech2", "imagenet")
 POOL, MOST, FIRST, ETA = 8, 64, 1, 3
@@ -192,19 +196,6 @@ def _takes_s(study: Halving, kind: NodeKind, trials: int, up_to: int) -> float:
     return float(StageTimes(study.job(trials, up_to), kind).seconds[:, POOL - 1].sum())
 
 
-class FasterOnMore:
-    """Curves whose trials are faster on more devices, by measured factors."""
-
-    def __init__(self, curves: Curves, speeds: Mapping[int, float]) -> None:
-        self._curves, self._speeds = curves, speeds
-        self.metrics, self.max_resource = curves.metrics, curves.max_resource
-        self.values, self.usd_per_s = curves.values, curves.usd_per_s
-
-    def elapsed_s(self, config: Mapping[str, Any], resource: int, num_devices: int) -> float:
-        """Returns the seconds of training from scratch."""
-        return self._curves.elapsed_s(config, resource, 1) / self._speeds[num_devices]
-
-
 def run_asha(problem: Problem, deadline_s: float, speeds: Mapping[int, float] | None = None) -> tuple[float, bool]:
     """Returns the best error of ASHA by the deadline, and whether it has no full training then.
 
@@ -212,16 +203,49 @@ def run_asha(problem: Problem, deadline_s: float, speeds: Mapping[int, float] | 
         speeds: None for plain ASHA; otherwise it knows the deadline and chooses devices.
     """
     limits = Limits() if speeds is None else Limits(max_time_s=deadline_s)
-    curves = problem.curves if speeds is None else FasterOnMore(problem.curves, speeds)
+    curves = problem.curves if speeds is None else AtSpeeds(problem.curves, speeds)
     policy = None if speeds is None else DeadlineAllocation()
     seen, _ = simulated(problem, curves, POOL, limits, deadline_s, policy)
     reports, top = seen.until(deadline_s), problem.curves.max_resource
     return min((error for *_, error in reports), default=np.inf), all(resource < top for _, resource, _ in reports)
 
 
-def rows_of(problem: Problem, deadlines: Sequence[float], lag: float, margin: float) -> Iterator[dict[str, Any]]:
+def relative_speeds() -> dict[str, dict[int, float]]:
+    """Returns the speed-ups of each application."""
+    found, apps = {}, {app.name: app for app in measured_apps()}
+    for name in SPEEDS:
+        speeds = measured_speeds(apps[name], apps[name].global_batches[len(apps[name].global_batches) // 2])
+        found[name] = {count: speed / speeds[1] for count, speed in speeds.items()}
+    return found
+
+
+def planned_ways(deadlines: Sequence[float], half: str, seeds: int) -> dict[tuple[float, str], str]:
+    """Returns what is chosen beforehand for each deadline and speed-up, by studies on the tasks of the other half."""
+    other = "choosing" if half == "reporting" else "reporting"
+    earlier = [
+        dataclasses.replace(problem, has_two_objectives=False)
+        for problem in problems("lcbench", other, range(seeds * N_TASKS[other]))
+    ]
+    found = {}
+    for deadline, (name, speeds) in itertools.product(deadlines, relative_speeds().items()):
+        likely = [
+            LikelyStudy(
+                item.spec(POOL), AtSpeeds(item.curves, speeds), deadline * item.full_s, START_SHARE * item.full_s
+            )
+            for item in earlier
+        ]
+        found[deadline, name] = best_way(likely, WAYS[1:]).way.name
+    return found
+
+
+def rows_of(
+    problem: Problem,
+    deadlines: Sequence[float],
+    lag: float,
+    margin: float,
+    planned: Mapping[tuple[float, str], str],
+) -> Iterator[dict[str, Any]]:
     """Yields a row for each deadline and speed-up."""
-    apps = {app.name: app for app in measured_apps()}
     ends = np.array([problem.curves.values(c, problem.curves.max_resource)[problem.error] for c in problem.configs])
     least, median = float(np.nanmin(ends)), float(np.nanmedian(ends))
     worst = max(problem.curves.values(config, 1)[problem.error] for config in problem.configs)
@@ -232,13 +256,11 @@ def rows_of(problem: Problem, deadlines: Sequence[float], lag: float, margin: fl
     for deadline in deadlines:
         deadline_s = deadline * problem.full_s
         plain, is_none_plain = run_asha(problem, deadline_s)
-        for name in SPEEDS:
-            app = apps[name]
-            speeds = measured_speeds(app, app.global_batches[len(app.global_batches) // 2])
-            relative = {count: speed / speeds[1] for count, speed in speeds.items()}
+        for name, relative in relative_speeds().items():
             world = world_of(problem, relative)
             timed, is_none = run_asha(problem, deadline_s, relative)
             asha = {"asha": regret(plain), "deadline_asha": regret(timed)}
+            asha |= {"planned": asha["asha" if planned[deadline, name] == "plain" else "deadline_asha"]}
             asha |= {"none_asha": is_none_plain, "none": is_none}
             best, _ = run_seer(problem, world, deadline_s, lag, margin)
             _, noisy = run_seer(problem, world_of(problem, relative, is_noisy=True), deadline_s, lag, margin)
@@ -259,7 +281,7 @@ RATIOS = {
     "seer_vs_asha": ("asha", "seer"),
     "deadline_asha_vs_asha": ("asha", "deadline_asha"),
 }
-METHODS = ("seer", "sha", "asha", "deadline_asha", "none_asha", "none")
+METHODS = ("seer", "sha", "asha", "deadline_asha", "planned", "none_asha", "none")
 
 
 def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -272,17 +294,31 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         ("none_at_1", [row["none"] for row in rows if row["deadline"] == 1.0]),
     ):
         found[name] = float(np.mean(part)) if part else float("nan")
+    by_cell = [[row for row in rows if (row["deadline"], row["speeds"]) == cell] for cell in _cell_keys(rows)]
+    uppers = [bootstrap(part, "asha", "planned")[1] for part in by_cell]
+    found["planned_worst_cell"] = min(uppers, default=float("nan"))
+    early = [ratio(part, "asha", "planned") for part in by_cell if part[0]["deadline"] <= 0.5]
+    found["planned_tight"] = float(np.mean(early)) if early else float("nan")
     found["budget_exceeded"] = float(np.mean([row["spent_noisy"] > 1 + 1e-9 for row in rows]))
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def intervals(rows: Sequence[Mapping[str, Any]], draws: int = 1000) -> dict[str, list[float]]:
-    """Returns the 90 % interval of each ratio."""
+def _cell_keys(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, str]]:
+    return sorted({(row["deadline"], row["speeds"]) for row in rows})
+
+
+def bootstrap(rows: Sequence[Mapping[str, Any]], of: str, by: str, draws: int = 1000) -> list[float]:
+    """Returns the 90 % interval of a ratio, by a bootstrap over tasks."""
     tasks = sorted({row["task"] for row in rows})
     parts, rng = [[row for row in rows if row["task"] == task] for task in tasks], np.random.default_rng(0)
     drawn = [[row for i in rng.integers(len(parts), size=len(parts)) for row in parts[i]] for _ in range(draws)]
-    found = {name: [ratio(part, *pair) for part in drawn] for name, pair in RATIOS.items()}
-    return {name: [round(float(np.quantile(v, q)), 4) for q in (0.05, 0.95)] for name, v in found.items()}
+    found = [ratio(part, of, by) for part in drawn]
+    return [round(float(np.quantile(found, q)), 4) for q in (0.05, 0.95)]
+
+
+def intervals(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Returns the 90 % interval of each ratio."""
+    return {name: bootstrap(rows, *pair) for name, pair in RATIOS.items()}
 
 
 def cells(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -294,6 +330,9 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if not part:
                 continue
             means = {key: round(float(np.mean([row[key] for row in part])), 4) for key in METHODS}
+            if name != "all":
+                means |= {"planned_ratio": round(ratio(part, "asha", "planned"), 4)}
+                means |= {"planned_interval": bootstrap(part, "asha", "planned")}
             found.append({"deadline": deadline, "speeds": name, "studies": len(part), **means})
     return found
 
@@ -309,12 +348,14 @@ def main() -> None:
     given = parser.parse_args()
     seeds = 1 if given.quick else given.seeds
     deadlines = DEADLINES[1:2] if given.quick else DEADLINES
+    planned = planned_ways(deadlines, given.half, seeds)
     rows = []
     for problem in problems("lcbench", given.half, range(seeds * N_TASKS[given.half])):
         alone = dataclasses.replace(problem, has_two_objectives=False)
-        rows += list(rows_of(alone, deadlines, given.lag, given.margin))
+        rows += list(rows_of(alone, deadlines, given.lag, given.margin, planned))
     versions = {"lightning_hwtune": lightning_hwtune.__version__, "python": platform.python_version()}
     result = {"figures": figures(rows), "intervals_90": intervals(rows), "cells": cells(rows), "half": given.half}
+    result["planned"] = [{"deadline": key[0], "speeds": key[1], "way": way} for key, way in planned.items()]
     print(
         json.dumps({**result, "lag": given.lag, "margin": given.margin, "seeds": seeds, "versions": versions}, indent=1)
     )

@@ -5,7 +5,8 @@ A study without these limits has no deadline, and every answer here is that ever
 - No segment begins whose next report would come too late. One that has not reported when the time is over ends there;
   see `core.last_moment`.
 - Finishers begin at the last moment. The best open trials that can still be trained to the end are planned: as many as
-  are due and can run side by side, with at most `_FINISHING_SHARE` of all the time or money, but at least one. Other
+  are due and can run side by side, with at most `_FINISHING_SHARE` of all the time or money, but at least one. A trial
+  that can end only on more devices than it had is planned if that takes at most `_LARGE_SHARE` of it. Other
   work may begin as long as the planned trials can still end afterwards. This is backfilling as in EASY (Lifka, "The
   ANL/IBM SP scheduling system", 1995), with a reservation at the end of the study. Trials so slow that they would have
   to begin in the first `_EXPLORING_SHARE` of the study are planned only if no other one can end, and if exploring is
@@ -45,6 +46,7 @@ _MARGIN = 1.05  # a finisher is planned with this multiple of its expected train
 _SURE = 1.03  # a trial that needs more of what is left is not planned
 _LATE = 0.95  # a trial loses its clearance for the full training if even this multiple of its time is not left
 _FINISHING_SHARE = 0.6
+_LARGE_SHARE = 0.4  # the most that one finisher takes of all the time or money, if it gets more devices to end in time
 _CLIMB_SHARE = 0.3
 _UNKNOWN = 2.0  # a trial that has not reported may take this multiple of what is expected
 _EXPLORING_SHARE = 0.25
@@ -274,8 +276,13 @@ class Deadline:
         options = [self._finish_on(trial, level, trial.num_devices)]
         if self._state.spec.allocator.is_for_deadlines:
             larger = (n for n in self._state.spec.allocator.dividing(trial.config) if n > trial.num_devices)
-            options += [self._finish_on(trial, level, count) for count in larger]
+            options += [item for count in larger if self._leaves_time(item := self._finish_on(trial, level, count))]
         return next((item for item in options if self._can_finish(item, now)), options[0])
+
+    def _leaves_time(self, item: Finish) -> bool:
+        """Returns whether a finisher on more devices than its trial has leaves most of the study for exploring."""
+        whole_device_s = self.left.whole_s * self._state.spec.pool.size
+        return item.planned_s * item.num_devices / self._state.per_device <= _LARGE_SHARE * whole_device_s
 
     def _finish_on(self, trial: TrialRecord, level: int, devices: int) -> Finish:
         least_s, startup_s = self._climb_s(trial, self._state.race.max_resource), self._startup_s(trial)

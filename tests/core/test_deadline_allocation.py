@@ -125,6 +125,12 @@ def test_a_study_that_is_too_short_for_one_device_ends_with_a_full_training(limi
     assert not any(isinstance(event, ev.Reported) and event.resource == 27 for event in fixed)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_a_finisher_that_would_take_most_of_the_time_does_not_replace_exploring(seed: int) -> None:
+    events = simulated({1: 1.0, 2: 1.9, 4: 3.6}, Limits(max_time_s=110.0), hwt.DeadlineAllocation(), seed)
+    assert sum(isinstance(event, ev.TrialCreated) for event in events) > 15, "77 of 110 s on all devices are too many"
+
+
 @pytest.mark.parametrize("limits", [Limits(max_trials=12), Limits(max_trials=12, max_time_s=1e6)])
 def test_with_enough_time_it_is_the_study_on_one_device(limits: Limits) -> None:
     ours, fixed = (
