@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -35,7 +36,8 @@ def agent(
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of this node; default: the host name.", show_default=False)
+        str | None,
+        typer.Option("--name", help="Name of this node; default: that of Slurm, or the host name.", show_default=False),
     ] = None,
     root: Annotated[
         Path | None,
@@ -77,7 +79,7 @@ def agent(
     served = Agent(
         lambda: noted_address(folder) if folder is not None else place,
         lambda: key_of(key_file or (folder / KEY_NAME if folder and (folder / KEY_NAME).exists() else None)),
-        name=name or socket.gethostname(),
+        name=name or os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         root=root.absolute() if root is not None else folder.absolute() if folder is not None else None,
         address=address,
         give_up_s=wait,

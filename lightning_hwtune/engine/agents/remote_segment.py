@@ -44,7 +44,8 @@ class RemoteSegment:
         if self.verdict is not None:
             return Ended(0, *self.verdict, 0, False)
         own = [ended for rank, ended in sorted(self.ends.items()) if rank not in self.killed]
+        late = [ended for rank, ended in sorted(self.ends.items()) if rank in self.killed]
         bad = [ended for ended in own if ended.outcome != Outcome.DONE]
         roots = [ended for ended in bad if ended.outcome == Outcome.OUT_OF_MEMORY]
         roots += [ended for ended in bad if not is_echo(ended.error)]
-        return [*roots, *bad, *own][0]
+        return [*roots, *bad, *late, *own][0]
