@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import KEY, LISTEN, Door, address_of, key_of, noted_address
+from lightning_hwtune.engine.agents.executor import AgentsExecutor
 from lightning_hwtune.engine.agents.link import Link, proved_client, receive_json, send_json
-from lightning_hwtune.engine.agents.messages import Goodbye, Ready, Setup, absolute, relative
+from lightning_hwtune.engine.agents.messages import Goodbye, Left, Ready, Setup, absolute, relative
 from lightning_hwtune.engine.agents.roster import Roster, software
 from lightning_hwtune.engine.executor import RunSetup
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, create_executor
@@ -217,6 +218,32 @@ def test_a_new_session_waits_for_the_agents_of_a_killed_one(tmp_path: Path) -> N
     assert not (tmp_path / "agents.json").exists()
     for end in (connection, other, again):
         end.close()
+
+
+def test_an_agent_that_arrives_while_a_session_closes_is_sent_away(tmp_path: Path) -> None:
+    """A silent agent holds the closing up until it counts as lost; meanwhile another one arrives."""
+    pool = Pool("cpu", 1, nodes=2)
+    setup = RunSetup(train=print, pool=pool, n_ranks=1, payload=tmp_path / "payload-0.pkl", folder=tmp_path)
+    executor = AgentsExecutor(setup, Door(("127.0.0.1", 0), SECRET), lost_after_s=3.0)
+    silent, _ = call(executor.provider)
+    closing = threading.Thread(target=executor.close, daemon=True)
+    closing.start()
+    late = socket.create_connection(executor.provider.door.address)
+    proved_client(late, SECRET)
+    send_json(late, {"name": "late", "incarnation": "2", "software": software()})
+    assert receive_json(late)["refused"] == ""
+    link, got = Link(), list[Any]()
+    link.attach(late, 0)
+    give_up_at = time.monotonic() + 10
+    while Goodbye() not in got and time.monotonic() < give_up_at:
+        got += link.messages()
+        time.sleep(0.01)
+    assert [type(message) for message in got] == [Setup, Goodbye]
+    link.send(Left())
+    closing.join(20)
+    assert not closing.is_alive()
+    link.detach()
+    silent.close()
 
 
 def test_the_secret_is_made_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,7 @@ class Agent:
         self._local: LocalExecutor | None = None
         self._folder = Path()
         self._orders: dict[int, SegmentOrder] = {}
+        self._has_joined = False
         self._is_ready, self._is_over, self._meets = False, False, set[int]()
 
     def run(self) -> None:
@@ -146,7 +147,7 @@ class Agent:
             return
         if self._call.is_over:
             call, self._call = self._call, None
-            if call.failure:
+            if call.failure and not self._has_joined:  # later, the port may be that of another program for a while
                 raise TrialError(call.failure)
             if call.connection is not None:
                 self._connected(call.connection, call.welcome)
@@ -174,7 +175,7 @@ class Agent:
             connection.close()
             return
         self._end_ranks()
-        self._link, self._session = Link(), str(welcome["session"])
+        self._link, self._session, self._has_joined = Link(), str(welcome["session"]), True
         self._ends_after_s = float(welcome["lost_after_s"]) * 2 / 3
         self._address = self._address or connection.getsockname()[0]
         self._link.attach(connection, 0)

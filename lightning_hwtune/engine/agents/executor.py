@@ -246,9 +246,12 @@ class AgentsExecutor:
         if self._is_closed:
             return
         self._is_closed = True
-        for agent in self.provider.agents.values():
-            agent.link.send(Goodbye())
+        leaving = set[RemoteAgent]()
         while self.provider.agents:
+            for agent in self.provider.agents.values():
+                if agent not in leaving:  # some may still arrive
+                    leaving.add(agent)
+                    agent.link.send(Goodbye())
             self._wait_for_news(BEAT_S)
             self.provider.attend()
             for agent, message in self._messages():
