@@ -55,6 +55,7 @@ TITLES = {
     "gpu_check": "On one GPU",
     "import_time": "Import",
     "reading": "Reading a large study",
+    "serve": "The page of a large study",
 }
 
 RUN_BY = {"replay_fronts": "`benchmarks/replay.py --fronts reporting`"}
@@ -180,6 +181,10 @@ TARGETS: Mapping[str, str] = {
     "warm_vs_empty": "<= 3",
     "why_vs_empty": "<= 3",
     "constructor_ms": "<= 100",
+    "first_paint_s": "<= 3",
+    "event_to_page_s": "<= 1",
+    "cpu_idle_share": "<= 0.01",
+    "cpu_50_events_share": "<= 0.15",
     "extra_lines_max": "<= 9",
     "sweep_dirs": "== 1",
     "trial_dirs": "== 12",

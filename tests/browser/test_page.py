@@ -117,6 +117,30 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
     assert shown.strip() == told.strip()
 
 
+def test_two_studies_are_compared(opened: Opened, folder: Path, tmp_path: Path) -> None:
+    store(tmp_path, "first", 20, finishers=4)
+    store(tmp_path, "second", 9, seed=7, failing={1})
+    with served(tmp_path, tmp_path / "state") as both:
+        page = opened(both.address)
+        page.locator("html[data-drawn=front]").wait_for(state="attached")
+        names = [page.evaluate("hw.study.about.study")]
+        names.append(({"first", "second"} - set(names)).pop())
+        show(page, "studies")
+        page.get_by_text(f"with {names[0]}").click()
+        page.locator("html[data-drawn=compare]").wait_for(state="attached")
+        page.locator("[aria-label='Comparison'] tbody tr").first.wait_for()
+        script = "rows => rows.map(row => [...row.cells].map((one, i) => i ? one.dataset.value : one.textContent))"
+        rows = page.locator("[aria-label='Comparison'] tbody tr").evaluate_all(script)
+        shown = {name: [json.loads(one) for one in values] for name, *values in rows}
+        for place, name in enumerate(names):
+            status = printed(tmp_path, f"status --study {name} --format json")
+            front = printed(tmp_path, f"front --study {name} --format json")
+            assert shown["trials"][place] == status["trials"]
+            assert shown["device time"][place] == status["device_s"]
+            assert shown["best error on the front"][place] == min(entry["objectives"]["error"] for entry in front)
+        assert page.locator(".chart > svg").count() == 1
+
+
 def test_trials_are_sorted_and_filtered_by_keyboard(opened: Opened, server: Served, folder: Path) -> None:
     page, trials = opened(server.address), printed(folder, "trials --format json")
     page.locator("html[data-drawn=front]").wait_for(state="attached")

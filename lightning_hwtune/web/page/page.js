@@ -8,6 +8,7 @@ hw.params = {};
 hw.served = {
   isLive: true,
   name: () => hw.params.study ?? "",
+  of(name) { return {...this, name: () => name}; },
   query(more = {}) { return new URLSearchParams({...(this.name() ? {study: this.name()} : {}), ...more}).toString(); },
   async get(path) {
     const response = await fetch(path, {headers: {accept: "application/json"}});

@@ -385,7 +385,9 @@ class TestTrust:
     def test_before_the_first_result_is_what_the_tasks_lead_to_expect(self) -> None:
         none = np.empty((0, 2))
         for evidence in (Evidence(none), Evidence.of_draws(none, np.empty(0, dtype=bool))):
-            assert weights_of(evidence, none, np.array([0.04, 0.0]), [False, False]) == pytest.approx([0.04 / ENOUGH, 0.0])
+            assert weights_of(evidence, none, np.array([0.04, 0.0]), [False, False]) == pytest.approx(
+                [0.04 / ENOUGH, 0.0]
+            )
 
     def test_goes_to_the_trials_of_the_study_if_they_rank_better(self) -> None:
         rng, seen = np.random.default_rng(0), np.random.default_rng(1).standard_normal((20, 1))
