@@ -50,7 +50,7 @@ from lightning_hwtune.cli.report import report
 from lightning_hwtune.cli.serve import serve
 from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.tune_command import cli_tune
-from lightning_hwtune.errors import ArgumentError, HwTuneError
+from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.text import counted
 
@@ -138,23 +138,39 @@ def run(
             show_default=False,
         ),
     ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="If another process runs the study, on this host or another one, wait until it has ended.",
+        ),
+    ] = False,
     *,
     limits: Mapping[str, Any],
 ) -> None:
     """Run or continue the study in a file, then show its front."""
     from lightning_hwtune.cli.study_run import keep_plan, planned, run_and_show
+    from lightning_hwtune.cli.turns import in_turn
+    from lightning_hwtune.engine.reading import Reader
+    from lightning_hwtune.store.files import StudyFiles
     from lightning_hwtune.study import Study
 
     settings = _load(study_file, overrides, dir=dir, check=check, **limits)
     if plan_file is not None:
         changes = planned(plan_file, settings, [*(overrides or ()), *(name for name in limits if limits[name])])
         settings = _load(study_file, [*(overrides or ()), *changes], dir=dir, check=check, **limits)
-    with settings.located(study_file):
-        study, options = Study(**settings.given_study_kwargs()), settings.run_kwargs()
-    if plan_file is not None:
-        keep_plan(plan_file, study)
-    again = command_line(["run", str(study_file), *(overrides or ())], {"dir": dir, "plan": plan_file, **limits})
-    failed = run_and_show(study, settings, options, again, quiet=quiet)
+    named: dict[str, Any] = {"dir": dir, "plan": plan_file, **limits}
+    again = command_line(["run", str(study_file), *(overrides or ()), *(["--wait"] if wait else [])], named)
+
+    def run_now() -> StudyFailedError | None:
+        with settings.located(study_file):
+            study, options = Study(**settings.given_study_kwargs()), settings.run_kwargs()
+        if plan_file is not None:
+            keep_plan(plan_file, study)
+        return run_and_show(study, settings, options, again, quiet=quiet)
+
+    reader = Reader(StudyFiles(Path(settings.dir), settings.study), settings.storage)
+    failed = in_turn(reader, run_now) if wait else run_now()
     if failed is not None:
         raise failed
 

@@ -107,6 +107,25 @@ def running(folder: Path) -> list[Any]:
     return [segment for segment in state.running.values() if segment.reached > segment.resource]
 
 
+@pytest.mark.slow
+def test_a_second_run_is_refused_or_waits_for_its_turn(folder: Path):
+    words = ("run", "study.yaml", "--no-check", "max_trials=1", "~enqueue")
+    first = start(folder, *words, "train=functions:endless")
+    wait_for_segment(first, folder)
+    hwtune(folder, *words, status=1)
+    assert f"study 'toy' is run by process {first.pid}" in said(folder)
+    second = start(folder, *words, "--wait")
+    deadline = time.monotonic() + LIMIT_S
+    while "another process runs this study; waiting until it has ended" not in said(folder):
+        assert second.poll() is None, said(folder)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    first.kill()
+    assert second.wait(LIMIT_S) == 0, said(folder)
+    first.wait(LIMIT_S)
+    assert hwt.Study.load("toy", folder / "hwtune").state().n_full == 1
+
+
 def test_runs_a_file_and_does_nothing_the_second_time(folder: Path):
     first = hwtune(folder, "run", "study.yaml")
     assert "frameworks: []" in said(folder)
