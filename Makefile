@@ -6,9 +6,12 @@ INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers-installed
 # one thread per process: two ranks then share two cores, and sums are added in the same order on every machine
 ONE_THREAD := OMP_NUM_THREADS=1
+# the package is compiled once, as an installed one is, even where the environment forbids it: hundreds of processes
+# import it in the tests, and the benchmarks compare it with installed packages
+export PYTHONDONTWRITEBYTECODE :=
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-fast lint docs bench gpu-check gpu-check-packing
+.PHONY: help setup demo test test-fast lint lint-style lint-types lint-imports docs bench gpu-check gpu-check-packing
 
 help:
 	@echo "make setup      create $(VENV) and install everything that development needs"
@@ -33,10 +36,16 @@ test: $(INSTALLED)
 test-fast: $(INSTALLED)
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow"
 
-lint: $(INSTALLED)
+lint: lint-style lint-types lint-imports
+
+lint-style: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+lint-types: $(INSTALLED)
 	$(BIN)/mypy
+
+lint-imports: $(INSTALLED)
 	$(BIN)/lint-imports
 
 docs: $(INSTALLED)

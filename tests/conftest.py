@@ -1,7 +1,8 @@
 """Settings for all tests.
 
 `pytest --core-only` is for an environment with nothing but the core dependencies: a test that an extra is missing for
-is skipped there. Without it, such a test fails.
+is skipped there, and properties are tried on a quarter of the examples, since `make test` tries them on all. Without
+it, a test that an extra is missing for fails.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+import typer.testing
 from hypothesis import settings
 from postgres_server import PostgresServer, postgres_programs
 
@@ -30,6 +33,10 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 # no time limit for a single example: a loaded machine must not turn a property into a failure
 settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")
+# `CliRunner` makes all commands of an app for each call; once for all tests is enough
+vars(typer.testing)["_get_command"] = cache(vars(typer.testing)["_get_command"])
+
+_SETTINGS = "_hypothesis_internal_use_settings"  # where a property keeps the settings of its decorator
 
 _EXTRAS = {
     "cli": "jsonargparse",
@@ -87,6 +94,15 @@ def chromium() -> str:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--core-only", action="store_true", help="skip tests that an extra is missing for")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--core-only"):
+        functions = {getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)}
+        for function in functions:
+            if getattr(function, "is_hypothesis_test", False):
+                own: settings = getattr(function, _SETTINGS, settings.default)
+                setattr(function, _SETTINGS, settings(own, max_examples=max(own.max_examples // 4, 5)))
 
 
 def _lacks_extra(config: pytest.Config, text: str) -> str:
