@@ -8,7 +8,8 @@ Prints one JSON object; progress and a table go to standard error. Run it on a q
 
 The job: 40 pre-drawn perceptrons on the digits, asynchronous successive halving with rungs 1, 3, 9 and 27 epochs, two
 trainings at a time with one thread each, one Lightning Trainer per fit with the same settings everywhere. There are
-five rounds in rotated order; figures are medians, and ratios are taken within a round.
+five rounds in rotated order; figures are medians, and ratios are taken within a round. Modules of the repository are
+compiled once, like those of an installed package, even where the environment forbids it.
 
 - wall_s: the whole process, from its start to its exit, with imports, start-up of workers, training and shutdown.
   Ratios compare it. run_s: the part inside the framework's call.
@@ -187,7 +188,8 @@ def _watched(contender: str, workload: Workload) -> tuple[float, int]:
     """Starts a contender and waits for it; returns its seconds and its peak memory."""
     log = Path(workload.folder) / "output.txt"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, **workload.environment(), "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    settings = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**os.environ, **workload.environment(), **settings}
     with log.open("wb") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
