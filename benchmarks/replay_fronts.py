@@ -2,6 +2,8 @@
 
     python benchmarks/replay.py --fronts choosing | reporting [--seeds 5] [--trials 60] [--rows FOLDER]
 
+The targets are for studies of all configurations; with 60 trials, most of what is missing was never drawn.
+
 `choosing`: tasks 1 to 9 of lcbench-surrogate in the order of its table.json, and synthetic curves with R = 27 and 81
 and crossing 0 and 0.3. The rule by which a study chooses its ladder was chosen on them. `reporting`: the other tasks of
 lcbench-surrogate, taskset, and synthetic curves with crossing 0.5 and 0.7 and other seeds. Objectives: error and
@@ -12,6 +14,8 @@ hypervolume and virtual time are those of `benchmarks/replay.py`. `figures`, ove
 
 - arrive_full: the share of studies with two or more objectives whose fully trained configurations reach 95 % of the
   full hypervolume. full_median, full_p10: that hypervolume at the end of these studies.
+- lost_undrawn, lost_at_rungs: the mean share of the full hypervolume that these studies miss because they did not draw
+  the configurations, and because they did not train to the end what they drew.
 - chosen_error_p90: the 90th percentile over these studies of the lowest error of a fully trained configuration, minus
   the error that the best 1 % of the table's configurations reach. chosen_error_p90_taskset: the same for taskset, in
   nats.
@@ -31,11 +35,12 @@ import numpy as np
 
 from benchmarks.kept_rows import Row, kept_rows
 from benchmarks.replay_arms import Problem, best_error, from_table, spec_of, synthetic
+from lightning_hwtune.core.ranking.hypervolume import hypervolume
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.simulation.accounting import Replay, replay_study
+from lightning_hwtune.simulation.accounting import Replay, point, replay_study
 from lightning_hwtune.simulation.tables import Table
 
-__all__ = ["HALVES", "fronts", "share_of"]
+__all__ = ["HALVES", "drawn_share", "fronts", "share_of"]
 
 HALVES = ("choosing", "reporting")
 SHARE = 0.95
@@ -104,12 +109,23 @@ def _rows(group: str, problem: Problem, n_seeds: int, n_trials: int | None, fold
             "objectives": len(problem.objectives),
             "first_rung": study.state.ladder.levels[0],
             "full": float(study.full[-1]),
+            "drawn": drawn_share(study, problem),
             "partial_s": share_of(study.first(SHARE), all_s),
             "full_s": share_of(study.first(SHARE, kind="full"), all_s),
             "chosen_error": float(errors.min()) - best if len(errors) else None,
         }
 
-    return kept_rows(folder, _part(group, problem, most), {"trials": most}, range(n_seeds), find)
+    return kept_rows(folder, _part(group, problem, most), {"trials": most, "form": 2}, range(n_seeds), find)
+
+
+def drawn_share(study: Replay, problem: Problem) -> float:
+    """Returns the full hypervolume if all trials that the study has drawn were trained to the end, as a share."""
+    yardstick = problem.yardstick
+    losses = [
+        yardstick.objectives.loss(point(problem.curves, trial.config, problem.last, trial.num_devices))
+        for trial in study.state.trials
+    ]
+    return float(hypervolume(yardstick.unit(np.array(losses)), np.ones(len(yardstick.objectives))) / yardstick.full)
 
 
 def _few_rows(group: str, problem: Problem, n_seeds: int, folder: Path | None) -> list[Row]:
@@ -143,6 +159,8 @@ def _figures(rows: Sequence[Row]) -> dict[str, float]:
         full = [row["full"] for row in several]
         found["arrive_full"] = float(np.mean([row["full_s"] is not None for row in several]))
         found["full_median"], found["full_p10"] = float(np.median(full)), float(np.percentile(full, 10))
+        found["lost_undrawn"] = float(np.mean([1 - row["drawn"] for row in several]))
+        found["lost_at_rungs"] = float(np.mean([row["drawn"] - row["full"] for row in several]))
         for key in ("partial_s", "full_s"):
             found[f"{key.removesuffix('_s')}_time"] = _median([row[key] for row in several])
     for suffix, own in (("", several), ("_taskset", [row for row in rows if row["group"] == "taskset"])):

@@ -19,12 +19,28 @@ def test_a_study_with_default_settings_is_judged_by_its_fully_trained_configurat
     assert rows == again
     [row] = rows
     assert row["objectives"] == 3
-    assert 0 < row["full"] <= 1
+    assert 0 < row["full"] <= row["drawn"] <= 1
     assert row["chosen_error"] >= -1e-9
     found = replay_fronts._figures(rows)
     assert found["full_median"] == found["full_p10"] == pytest.approx(row["full"], abs=1e-4)
     assert found["chosen_error_p90"] == pytest.approx(row["chosen_error"], abs=1e-4)
     assert "chosen_error_p90_taskset" not in found
+
+
+def test_what_is_missing_was_not_drawn_or_not_trained_to_the_end() -> None:
+    problem = synthetic(0, 9, crossing=1.0)
+    seen = [replay_fronts._replayed(problem, replay_fronts._RANDOM, 0, n) for n in (4, 40)]
+    drawn = [replay_fronts.drawn_share(study, problem) for study in seen]  # random training stops no trial
+    assert drawn == pytest.approx([study.full[-1] for study in seen])
+    assert drawn[0] < drawn[1] < 1
+    for_error = {"scheduler": {"name": "asha", "first_rung": 1}, "objectives": ["error"]}  # pauses what is cheap
+    paused = replay_fronts._replayed(problem, for_error, 0, 40)
+    assert replay_fronts.drawn_share(paused, problem) == pytest.approx(drawn[1])
+    assert paused.full[-1] < drawn[1] - 0.01
+    rows = [{"objectives": 2, "full": 0.7, "drawn": 0.9, "partial_s": 0.1, "full_s": 0.5}]
+    rows += [{**rows[0], "drawn": 0.8}]
+    found = replay_fronts._figures([{**row, "chosen_error": None, "group": "synthetic"} for row in rows])
+    assert (found["lost_undrawn"], found["lost_at_rungs"]) == (0.15, 0.15)
 
 
 def test_few_trials_are_compared_with_random_full_training() -> None:
@@ -33,7 +49,7 @@ def test_few_trials_are_compared_with_random_full_training() -> None:
 
 
 def test_a_study_that_never_arrives_is_later_than_all_others() -> None:
-    row = {"objectives": 2, "full": 0.9, "partial_s": 0.1, "chosen_error": None, "group": "synthetic"}
+    row = {"objectives": 2, "full": 0.9, "drawn": 1.0, "partial_s": 0.1, "chosen_error": None, "group": "synthetic"}
     rows = [{**row, "full_s": 0.5}, {**row, "full_s": None}, {**row, "full_s": 0.7}]
     found = replay_fronts._figures(rows)
     assert found["full_time"] == 0.7
