@@ -36,6 +36,7 @@ from lightning_hwtune.cli.arguments import (
     import_from_here,
     with_limits,
 )
+from lightning_hwtune.cli.command import command
 from lightning_hwtune.cli.export import export
 from lightning_hwtune.cli.importance import importance
 from lightning_hwtune.cli.instances import instances
@@ -409,6 +410,7 @@ app.command()(ledger)
 app.command()(importance)
 app.command()(plot)
 app.command()(export)
+app.command()(command)
 app.command()(plan)
 app.command()(instances)
 app.command()(agent)

@@ -7,16 +7,19 @@ the end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
+from lightning_hwtune.apps.batch_share import batch_share
 from lightning_hwtune.apps.hydra.batch_size import BatchSize
 from lightning_hwtune.apps.hydra.call_end import Ending
 from lightning_hwtune.apps.hydra.command import Command
 from lightning_hwtune.apps.hydra.job_callback import TARGET, RefusedJob, expect
 from lightning_hwtune.apps.hydra.search import Search, quoted
 from lightning_hwtune.apps.script_call import segment_of_app
+from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.training.channel import SegmentOrder
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.trial import Trial
@@ -100,11 +103,16 @@ class AppOverrides:
     devices_key: str = "trainer.devices"
     seed_key: str | None = None
 
+    def alone(self, config: Mapping[str, Any], num_devices: int) -> list[str]:
+        """Returns the overrides for a training of a configuration from scratch."""
+        overrides = self.search.overrides(config)
+        if num_devices > 1 and self.devices_key not in self.search.parameters:
+            overrides.append(f"++{self.devices_key}={num_devices}")
+        return overrides
+
     def of(self, order: SegmentOrder) -> list[str]:
         """Return the overrides for a segment."""
-        overrides = self.search.overrides(order.config)
-        if order.num_devices > 1 and self.devices_key not in self.search.parameters:
-            overrides.append(f"++{self.devices_key}={order.num_devices}")
+        overrides = self.alone(order.config, order.num_devices)
         if self.ckpt_path_key is not None and order.checkpoint is not None:
             overrides.append(f"++{self.ckpt_path_key}={quoted(order.checkpoint)}")
         if self.seed_key is not None and order.is_replicate:
@@ -133,6 +141,18 @@ class HydraApp:
     dirs: JobDirs
     ending: Ending
     batch_size_key: str | None = None
+
+    def alone(self, trial: TrialRecord, folder: Path) -> list[str]:
+        """Returns the arguments of `python` that train a trial without the study, from scratch to the end.
+
+        A batch size that the devices share is divided only if the configuration of the trial has it.
+        """
+        overrides = self.overrides.alone(trial.config, trial.num_devices)
+        key = self.batch_size_key
+        if key is not None and trial.num_devices > 1 and key in trial.config:
+            overrides.append(f"++{key}={batch_share(key, trial.config[key], trial.num_devices)}")
+        start = ["-m", self.command.target] if self.command.is_module else [self.command.target]
+        return [*start, *self.command.flags, *overrides]
 
     def __call__(self, trial: Trial) -> None:
         """Runs one segment of the trial."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 from lightning_hwtune.apps.batch_share import batch_share
@@ -20,6 +21,8 @@ from lightning_hwtune.apps.script_call import (
     script_arguments,
     segment_of_app,
 )
+from lightning_hwtune.core.record import TrialRecord
+from lightning_hwtune.errors import StudyNotFoundError
 from lightning_hwtune.store.files import write_whole
 from lightning_hwtune.training.context import Hints
 from lightning_hwtune.training.trial import Trial
@@ -85,6 +88,20 @@ class CliSegment:
     subcommand: tuple[str, ...]
     trial: CliTrial
 
+    def alone(self, trial: TrialRecord, folder: Path) -> list[str]:
+        """Returns the arguments of `python` that train a trial without the study, from scratch to the end.
+
+        Args:
+            folder: the folder of the study, in which the trial has written its configuration.
+
+        Raises:
+            StudyNotFoundError: the trial has not begun, or its configuration is not there any more.
+        """
+        path = folder / "trials" / f"{trial.trial_id:03d}" / _CONFIG
+        if not path.exists():
+            raise StudyNotFoundError(f"trial {trial.trial_id} has no configuration {str(path)!r}: it has not begun")
+        return [*_words_alone(self.script), *self.subcommand, "--config", str(path)]
+
     def __call__(self, trial: Trial) -> None:
         """Runs one segment of the trial.
 
@@ -104,6 +121,11 @@ class CliSegment:
         words = [*self.subcommand, "--config", str(path), *options]
         with fixed_arguments_refused(self.script, str(path), {name: config.get(name) for name in order.config}):
             ended_by_exit("the script", lambda: run_script(self.script, words))
+
+
+def _words_alone(script: str | None) -> list[str]:
+    """Returns the arguments of `python` that start the script."""
+    return [script] if script is not None else ["-c", "from lightning.pytorch.cli import LightningCLI; LightningCLI()"]
 
 
 def run_script(script: str | None, words: Sequence[str]) -> None:

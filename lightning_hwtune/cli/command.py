@@ -1,0 +1,91 @@
+"""`hwtune command`: the command that trains one trial alone, without a study."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lightning_hwtune.cli.arguments import DIR, Dir, Name, Storage
+
+__all__ = ["command"]
+
+
+def command(
+    trial: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", show_default=False)],
+    study_file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY.yaml]",
+            exists=True,
+            dir_okay=False,
+            help="The study file, for a study whose training is a function.",
+            show_default=False,
+        ),
+    ] = None,
+    dir: Dir = DIR,  # noqa: A002
+    study: Name = None,
+    storage: Storage = None,
+) -> None:
+    """Print the command that trains a trial alone: with its configuration, from scratch to the end, without pauses."""
+    from lightning_hwtune.cli.study_selection import choose
+    from lightning_hwtune.errors import ArgumentError
+
+    chosen = choose(dir, study, storage).study
+    chosen.logs(trial)  # refuses a number that no trial has
+    state = chosen.state()
+    if study_file is not None:
+        words = ["hwtune", "run", str(study_file), *_overrides(state, trial)]
+    else:
+        app = _app(chosen.dir)
+        if app is None:
+            hint = f"Give the study file: hwtune command {trial} STUDY.yaml."
+            raise ArgumentError("STUDY.yaml", None, "a study file, because the training is a function", hint=hint)
+        words = ["python", *app.alone(state.trials[trial], chosen.dir)]
+    typer.echo(shlex.join(words))
+
+
+def _app(folder: Path) -> Any | None:
+    """Returns the app that the newest session trained, a script or a Hydra app; None if it trained a function."""
+    import cloudpickle
+
+    from lightning_hwtune.engine.payload import stored_function
+    from lightning_hwtune.errors import ArgumentError
+
+    try:
+        function = stored_function(folder)
+    except ArgumentError:  # it was trained in one process, or by ask and tell
+        return None
+    found = cloudpickle.loads(function.path.read_bytes())
+    return found if hasattr(type(found), "alone") else None
+
+
+def _overrides(state: Any, trial_id: int) -> list[str]:
+    """Returns the changes to a study file with which it trains only this configuration, to the end."""
+    trial, space = state.trials[trial_id], state.spec.space
+    one = {name: _constant(space[name].to_dict(), value) for name, value in trial.config.items()}
+    scheduler = {"name": "run_to_end", f"max_{state.ladder.unit}": state.ladder.top}
+    changes = {"space": one, "scheduler": scheduler, "searcher": {"name": "grid"}}
+    texts = [f"{name}={_text(value)}" for name, value in changes.items()]
+    return [f"study={state.spec.name}-trial-{trial_id}", *texts, "max_trials=1"]
+
+
+def _constant(form: Mapping[str, Any], value: Any) -> dict[str, Any]:
+    """Returns the form of a parameter that has only this value."""
+    if "counts" in form:
+        return {"type": form["type"], "counts": [value]}
+    kind = "choice" if form["type"] in ("float", "int") else form["type"]
+    return {"type": kind, "options": [value]}
+
+
+def _text(value: Any) -> str:
+    """Returns a value in the grammar of overrides: JSON whose mappings have keys without quotes."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_text, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,111 @@
+"""`hwtune command`: what it prints is run, and trains what the trial trained."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import lightning_hwtune as hwt
+from lightning_hwtune.cli.commands import app
+
+ROOT = Path(__file__).parents[2]
+FUNCTION = """
+def train(trial):
+    state = trial.load() or {"epoch": 0}
+    for epoch in range(state["epoch"] + 1, 10):
+        if trial.report(epoch, loss=trial["lr"] + trial.config.get("momentum", 0.0) + 1 / epoch).kind != "continue":
+            trial.save({"epoch": epoch})
+            return
+"""
+STUDY = """
+study: small
+train: alone_function:train
+space:
+  lr: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}
+  optimizer: {type: choice, options: [sgd, "it's"]}
+  momentum: {type: float, low: 0.0, high: 1.0, when: {optimizer: sgd}}
+objectives: [{metric: loss, mode: min}]
+scheduler: {name: asha, max_epochs: 9, eta: 3, first_rung: 1}
+pool: {accelerator: cpu, devices: 1}
+executor: inline
+max_trials: 6
+check: false
+"""
+
+
+def hwtune(*words: object, status: int = 0) -> str:
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exit_code == status, done.output
+    return done.stdout if status == 0 else done.stderr
+
+
+def run(command: str, folder: Path) -> str:
+    """Runs a printed command with this interpreter, as a shell would."""
+    first, *rest = shlex.split(command)
+    start = [sys.executable, *(["-m", "lightning_hwtune"] if first == "hwtune" else [])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*start, *rest], cwd=folder, env=env, text=True, capture_output=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_a_function_is_trained_alone_by_its_study_file(folder: Path):
+    (folder / "alone_function.py").write_text(FUNCTION)
+    (folder / "study.yaml").write_text(STUDY)
+    hwtune("run", "study.yaml", "--quiet")
+    trials = hwt.Study.load("small", "hwtune").state().trials
+    paused = [trial for trial in trials if trial.state.value == "paused"]
+    chosen = next(trial for trial in paused if "momentum" not in trial.config)
+    assert chosen.config["optimizer"] == "it's"
+    run(hwtune("command", chosen.trial_id, "study.yaml", "--study", "small"), folder)
+    [alone] = hwt.Study.load(f"small-trial-{chosen.trial_id}", "hwtune").state().trials
+    assert alone.config == chosen.config
+    assert (alone.state.value, alone.segment, alone.resource) == ("completed", 1, 9)
+    assert "Give the study file: hwtune command 0 STUDY.yaml" in hwtune("command", 0, "--study", "small", status=1)
+    assert "a trial from 0 to 5" in hwtune("command", 17, "study.yaml", "--study", "small", status=1)
+
+
+@pytest.mark.training
+@pytest.mark.slow
+def test_a_hydra_app_is_trained_alone(folder: Path):
+    plain = ROOT / "tests" / "apps" / "plain" / "app.py"
+    words = ["+x=interval(-5,5)", "+y=choice(0,1)", "hydra.sweeper.study_name=square", "hydra.sweeper.n_trials=2"]
+    run(shlex.join(["python", str(plain), "-m", "hydra/sweeper=hwtune", *words]), folder)
+    trial = hwt.Study.load("square", "hwtune").state().trials[1]
+    command = hwtune("command", 1)
+    assert shlex.split(command)[:2] == ["python", str(plain)]
+    before = set(folder.rglob("overrides.yaml"))
+    run(command, folder)
+    [written] = set(folder.rglob("overrides.yaml")) - before
+    assert f"+x={trial.config['x']}" in written.read_text()
+
+
+@pytest.mark.training
+@pytest.mark.slow
+def test_a_lightning_script_is_trained_alone(folder: Path):
+    shutil.copytree(ROOT / "tests" / "apps_cli" / "products", folder, dirs_exist_ok=True)
+    (folder / "space.yaml").write_text("{model.lr: {type: choice, options: [0.001, 0.002]}}")
+    (folder / "alone.py").write_text(
+        "from lightning.pytorch.cli import LightningCLI\nfrom parts import Data, Net\n"
+        "if __name__ == '__main__':\n    cli = LightningCLI(Net, Data)\n    print('LR', cli.model.hparams.lr)\n"
+    )
+    short = ["scheduler.max_epochs=2", "max_trials=2", "finishers=1", "--no-check", "--quiet"]
+    hwtune("cli-tune", "config.yaml", "--script", "alone.py", "--space", "space.yaml", *short)
+    trial = hwt.Study.load("config", "hwtune").state().trials[1]
+    printed = run(hwtune("command", 1), folder)
+    assert f"LR {trial.config['model.lr']}" in printed
