@@ -153,6 +153,14 @@ def test_diverged_trials_count_as_the_worst():
     assert f"{n_diverged} diverged trials counted with the worst value" in found.note("epochs")
 
 
+def test_a_long_study_is_thinned_evenly():
+    found = rung_values(study_of(additive, CUBE, 60), "error")
+    thinned = found.thinned(25)
+    assert [trial.trial_id for trial in thinned.trials] == list(range(0, 60, 3))
+    assert thinned.values.tolist() == found.values[::3].tolist()
+    assert found.thinned(60) is found
+
+
 def test_few_trials_and_equal_values_are_said(paper):
     entries = importance_entries(paper.state)
     assert [entry["parameters"] for entry in entries] == [[], [], []]

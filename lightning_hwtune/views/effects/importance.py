@@ -35,12 +35,15 @@ from lightning_hwtune.views.effects.values import RungValues, rung_values
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEAST_TRIALS", "importance_entries", "importance_frame", "model_text"]
+__all__ = ["LEAST_TRIALS", "MOST_TRIALS", "importance_entries", "importance_frame", "model_text"]
 
 Floats = npt.NDArray[np.float64]
 
 LEAST_TRIALS = 10
 """With fewer trials at the rung, there is no importance."""
+
+MOST_TRIALS = 2000
+"""The model learns from at most so many trials, evenly spread over the study; more would only take longer."""
 
 _N_DRAWS, _N_ROUGH_DRAWS = 4096, 512
 _N_REFITS = 10  # of each model
@@ -98,6 +101,7 @@ def _entry(state: StudyFacts, found: RungValues) -> dict[str, Any]:
     }
     if len(found.trials) < LEAST_TRIALS:
         return {**entry, "note": f"{entry['note']}; importance needs at least {counted(LEAST_TRIALS, 'trials')}"}
+    found = found.thinned(MOST_TRIALS)
     space, values = state.spec.space, found.values
     if not np.ptp(values):
         rows = [{"parameter": name, "importance": 0.0, "low": 0.0, "high": 0.0, "alone": 0.0} for name in space]

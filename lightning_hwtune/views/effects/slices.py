@@ -18,7 +18,7 @@ from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.parameters import Float, Int, Parameter
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError, MissingDependencyError, nearest
-from lightning_hwtune.views.effects.importance import LEAST_TRIALS, importance_entries
+from lightning_hwtune.views.effects.importance import LEAST_TRIALS, MOST_TRIALS, importance_entries
 from lightning_hwtune.views.effects.points import encoded
 from lightning_hwtune.views.effects.response import Response, cross_validated
 from lightning_hwtune.views.effects.values import RungValues, rung_values, sensible
@@ -123,10 +123,9 @@ class _Model:
         """Returns a model of the values; None without enough trials, or without scikit-learn."""
         if len(found.trials) < LEAST_TRIALS or not np.ptp(found.values):
             return None
-        points, kept = (
-            encoded(space, [trial.config for trial in found.trials]),
-            sensible(found.objective, found.values.tolist()),
-        )
+        found = found.thinned(MOST_TRIALS)
+        points = encoded(space, [trial.config for trial in found.trials])
+        kept = sensible(found.objective, found.values.tolist())
         try:
             return cls(space, cross_validated(points, np.clip(found.values, min(kept), max(kept))).model, points)
         except MissingDependencyError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -50,6 +50,14 @@ class RungValues:
     values: Floats
     replaced: npt.NDArray[np.bool_]
     n_measured: int
+
+    def thinned(self, most: int) -> RungValues:
+        """Returns the values of at most so many trials, evenly spread over the study."""
+        every = -(-len(self.trials) // most)
+        if every <= 1:
+            return self
+        kept = slice(None, None, every)
+        return replace(self, trials=self.trials[kept], values=self.values[kept], replaced=self.replaced[kept])
 
     def note(self, unit: str) -> str:
         """Returns which values were compared, in words."""
