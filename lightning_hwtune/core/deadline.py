@@ -6,7 +6,8 @@ A study without these limits has no deadline, and every answer here is that ever
   see `core.last_moment`.
 - Finishers begin at the last moment. The best open trials that can still be trained to the end are planned: as many as
   are due and can run side by side, with at most `_FINISHING_SHARE` of all the time or money, but at least one. A trial
-  that can end only on more devices than it had is planned if that takes at most `_LARGE_SHARE` of it. Other
+  that would end only after `_NEAR` times the whole time is planned on more devices if that takes at most `_LARGE_SHARE`
+  of all. Other
   work may begin as long as the planned trials can still end afterwards. This is backfilling as in EASY (Lifka, "The
   ANL/IBM SP scheduling system", 1995), with a reservation at the end of the study. Trials so slow that they would have
   to begin in the first `_EXPLORING_SHARE` of the study are planned only if no other one can end, and if exploring is
@@ -46,7 +47,10 @@ _MARGIN = 1.05  # a finisher is planned with this multiple of its expected train
 _SURE = 1.03  # a trial that needs more of what is left is not planned
 _LATE = 0.95  # a trial loses its clearance for the full training if even this multiple of its time is not left
 _FINISHING_SHARE = 0.6
-_LARGE_SHARE = 0.4  # the most that one finisher takes of all the time or money, if it gets more devices to end in time
+_NEAR = 1.5  # the multiple of the whole time in which a trial ends on the devices that it had
+_LARGE_SHARE = (
+    0.4  # the most that one finisher takes of all the time or money, if it is not near and needs more devices
+)
 _CLIMB_SHARE = 0.3
 _UNKNOWN = 2.0  # a trial that has not reported may take this multiple of what is expected
 _EXPLORING_SHARE = 0.25
@@ -276,7 +280,9 @@ class Deadline:
         options = [self._finish_on(trial, level, trial.num_devices)]
         if self._state.spec.allocator.is_for_deadlines:
             larger = (n for n in self._state.spec.allocator.dividing(trial.config) if n > trial.num_devices)
-            options += [item for count in larger if self._leaves_time(item := self._finish_on(trial, level, count))]
+            found = [self._finish_on(trial, level, count) for count in larger]
+            is_near = options[0].least_s <= _NEAR * self.left.whole_s
+            options += [item for item in found if is_near or self._leaves_time(item)]
         return next((item for item in options if self._can_finish(item, now)), options[0])
 
     def _leaves_time(self, item: Finish) -> bool:

@@ -100,11 +100,13 @@ class Scaled:
         return 10.0 * resource / self._speeds[num_devices]
 
 
-def simulated(speeds: Mapping[int, float], limits: Limits, policy: hwt.AllocationPolicy, seed: int) -> list[ev.Event]:
+def simulated(
+    speeds: Mapping[int, float], limits: Limits, policy: hwt.AllocationPolicy, seed: int, n_devices: int = 4
+) -> list[ev.Event]:
     events: list[ev.Event] = []
     spec = StudySpec(
         name="timed", space=SPACE, objectives=Objectives([hwt.Metric("error", "min")]), searcher=Random(), seed=seed,
-        scheduler=ASHA(max_epochs=27, first_rung=1, eta=3), pool=hwt.Pool("cpu", 4, 1.0), allocation=policy,
+        scheduler=ASHA(max_epochs=27, first_rung=1, eta=3), pool=hwt.Pool("cpu", n_devices, 1.0), allocation=policy,
     )  # fmt: skip
     simulate(spec, Scaled(speeds, seed), limits, start_s=2.0, sink=events.extend)
     return events
@@ -123,6 +125,12 @@ def test_a_study_that_is_too_short_for_one_device_ends_with_a_full_training(limi
     assert events[-1].at <= 250.0
     fixed = simulated({1: 1.0, 2: 1.9, 4: 3.6}, limits, hwt.FixedAllocation(), seed)
     assert not any(isinstance(event, ev.Reported) and event.resource == 27 for event in fixed)
+
+
+def test_on_two_devices_a_trial_moves_to_both_of_them_to_end_in_time() -> None:
+    events = simulated({1: 1.0, 2: 1.6}, Limits(max_time_s=220.0), hwt.DeadlineAllocation(), 0, n_devices=2)
+    assert any(isinstance(event, ev.Reported) and event.resource == 27 for event in events)
+    assert max(counts(events)) == 2
 
 
 @pytest.mark.parametrize("seed", range(2))
