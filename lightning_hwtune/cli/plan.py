@@ -135,7 +135,7 @@ def plan(
 
     A fixed pool (--devices, or that of the study file) is simulated with each number of devices per trial. Rented nodes
     (--instance) are planned as a cluster of fixed size, and as one that changes from stage to stage. With a deadline
-    and a budget, a SEER-style plan says how many trials they allow.
+    and a budget, it also says how many trials they allow.
     """
     if compare is not None:
         _compare(compare, dir, form)

@@ -10,18 +10,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-import re
-import symtable
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.abc import InspectLoader
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 import cloudpickle
 
+from lightning_hwtune.engine.source_names import defined_names, module_spec, other_than_function
 from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.store.files import make_folder, write_whole
 
@@ -35,10 +32,6 @@ __all__ = [
     "stored_function",
     "write_payload",
 ]
-
-
-_DYNAMIC = re.compile(r"import\s*\(?\s*\*|\bglobal\b|__getattr__|\b(globals|vars|locals|setattr|exec)\(")
-"""Source that may define names which a reader of the source does not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +52,15 @@ class ImportedFunction:
         module, _, name = self.path.partition(":")
         if not module or not name:
             raise ArgumentError(self.argument, self.path, "an import path such as 'models.digits_study:train'")
-        spec = _spec(module)
+        spec = module_spec(module)
         if spec is None:
             allowed = "a module that can be imported from here"
             raise ArgumentError(self.argument, self.path, allowed, hint=f"There is no module {module!r}.")
-        known = _defined(spec)
+        known = defined_names(spec)
         if known is not None and name not in known:
             raise ArgumentError(self.argument, self.path, f"a function of {module}{nearest(name, known)}")
+        if what := other_than_function(spec, name):
+            raise ArgumentError(self.argument, self.path, f"a function of one argument; {name} is {what}")
 
     def __call__(self, value: Any) -> Any:
         """Imports the function and calls it."""
@@ -180,30 +175,6 @@ def _names(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
-
-
-def _spec(module: str) -> ModuleSpec | None:
-    """Returns where a module is, without importing it or its packages; None if it cannot be found."""
-    found, path = None, None
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        found = PathFinder.find_spec(".".join(parts[:depth]), path)
-        if found is None:
-            return None
-        path = found.submodule_search_locations
-    return found
-
-
-def _defined(spec: ModuleSpec) -> set[str] | None:
-    """Returns the names that a module's source defines or imports; None if that cannot be known without running it."""
-    try:
-        source = spec.loader.get_source(spec.name) if isinstance(spec.loader, InspectLoader) else None
-        table = symtable.symtable(source, spec.origin or spec.name, "exec") if source else None
-    except (ImportError, SyntaxError, ValueError):
-        return None  # the process that imports it shows the error
-    if table is None or _DYNAMIC.search(source or ""):
-        return None
-    return {name.get_name() for name in table.get_symbols() if name.is_assigned() or name.is_imported()}
 
 
 def _size(value: Any) -> int:

@@ -76,7 +76,8 @@ _Finishers = Annotated[
     Setting(
         "auto",
         or_auto(integer(0)),
-        "Number of fully trained trials that the study should end with, so that its front offers a choice. "
+        "Number of trials that should be fully trained at the end, in addition to the first ones, which train without "
+        "a pause, so that the front offers a choice. "
         '"auto": one for a single objective; for several, trials / eta rounded up, at most 4.',
     ),
 ]

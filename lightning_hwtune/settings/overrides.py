@@ -74,7 +74,7 @@ def _parse(parser: Any, text: str) -> Override:
         raise ArgumentError("override", text, _FORMS, hint=f"({str(error).splitlines()[0]})") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ArgumentError("override", text, _FORMS, hint=f"({type(error).__name__}: {str(error)[:80]})") from None
-    if parsed.type not in actions or parsed.package is not None:
+    if parsed.type not in actions or parsed.package is not None or not parsed.key_or_group:
         raise ArgumentError("override", text, _FORMS)
     if parsed.is_sweep_override():
         hint = "Write a list as [a,b], and put values to search into the space."

@@ -34,7 +34,10 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
 
     try:
         text = read_text(path)
-        data = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if compose(text) is not None else {}
+        root = compose(text)
+        if root is not None and (found := _misread(root)):
+            raise ArgumentError("file", str(path), "YAML without words that it reads as something else", hint=found)
+        data = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if root is not None else {}
     except OSError as error:
         raise ArgumentError("file", str(path), "a readable YAML file", hint=f"({error.strerror})") from None
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
@@ -42,6 +45,27 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ArgumentError("file", str(path), allowed)
     return data  # type: ignore[return-value]
+
+
+def _misread(root: Any) -> str:
+    """Returns a hint on the first word of a YAML document that its author hardly means as YAML reads it; or "".
+
+    These are `yes`, `no`, `on` and `off` as a key or in a list, which YAML reads as true and false, and `1:30`, which
+    it reads as 90.
+    """
+    waiting = [(root, False)]
+    while waiting:
+        node, is_listed = waiting.pop()
+        where = f"line {node.start_mark.line + 1}: "
+        if node.tag.endswith(":int") and ":" in node.value:
+            return f"{where}YAML reads {node.value} as one number. Write it in quotes, or times such as 1h30min."
+        if is_listed and node.tag.endswith(":bool") and node.value.lower() not in ("true", "false"):
+            meant = "true" if node.value.lower() in ("yes", "on") else "false"
+            return f"{where}YAML reads {node.value} as {meant}. Write {meant}, or '{node.value}' in quotes."
+        for child in reversed(node.value) if isinstance(node.value, list) else ():
+            is_pair = isinstance(child, tuple)
+            waiting += [(child[1], False), (child[0], True)] if is_pair else [(child, True)]
+    return ""
 
 
 def plain_data(node: Any, where: str) -> dict[str, Any]:

@@ -123,6 +123,14 @@ class EpochReports:
     def _combined(self, trainer: Any, *, since_report: bool = False) -> CombinedValues:
         """Returns the values that count now, combined over all ranks."""
         order = self._segment.order
+        twice = sorted(self.logged.logged_again(trainer) & set(order.metrics)) if not since_report else []
+        if twice:
+            names, are = ", ".join(map(repr, twice)), "is" if len(twice) == 1 else "are"
+            text = (
+                f"{names} {are} logged in the validation, and again in the training epoch: the value of the training "
+                "counts, because it is logged later. Use different names, such as 'train_error' and 'val_error'"
+            )
+            self._segment.note(text, once_per="study", topic="logged again")
         return combined_values(self._segment, self.logged.now(trainer, order.metrics, since_report=since_report))
 
     def _missing(self, combined: CombinedValues) -> list[str]:

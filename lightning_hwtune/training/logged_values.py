@@ -99,6 +99,11 @@ class LoggedValues:
         """The names that were logged in the newest validation of this epoch."""
         return frozenset(self._validation)
 
+    def logged_again(self, trainer: Any) -> frozenset[str]:
+        """Returns the names of the newest validation whose values a training epoch replaces, as it logs them, too."""
+        of_epoch = {name for name, result in internals.training_results(trainer) if result.meta.on_epoch}
+        return self.validated & of_epoch
+
     def reported(self) -> None:
         """Marks everything that was logged so far as reported."""
         self._written.since_report.clear()

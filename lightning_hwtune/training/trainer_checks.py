@@ -39,7 +39,9 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
     missed = [level for level in order.levels if every and level % every]
     if missed and trainer.enable_validation:
         raise ArgumentError(
-            "Trainer(check_val_every_n_epoch=...)", every, f"a divisor of every rung; {missed} are not multiples of it"
+            "Trainer(check_val_every_n_epoch=...)",
+            every,
+            f"a divisor of every rung, such as 1; the rungs are at {', '.join(map(str, order.levels))}",
         )
 
 

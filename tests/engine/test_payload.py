@@ -186,6 +186,12 @@ _MODULES = {
     "late_names": "def __getattr__(name):\n    return print\n",
     "made_names": "for name in ('train',):\n    globals()[name] = print\n",
     "broken_names": "def (:\n",
+    "odd_names": (
+        "number = 3\nasync def later(trial): ...\ndef none(): ...\ndef two(trial, x): ...\n"
+        "def needs(trial, *, x): ...\ndef good(trial, x=1, *, y=2): ...\ndef many(*args): ...\n"
+        "train = None\nif number:\n    def train(trial): ...\nmade = good\n"
+    ),
+    "global_names": "global_one = 0\ndef setter():\n    global global_one\n    global_one = print\n",
 }
 
 
@@ -201,6 +207,16 @@ _MODULES = {
         ("late_names:anything", None),
         ("made_names:train", None),
         ("broken_names:train", None),
+        ("odd_names:number", "number is a plain value"),
+        ("odd_names:later", "later is a coroutine"),
+        ("odd_names:none", "none is a function with other arguments"),
+        ("odd_names:two", "two is a function with other arguments"),
+        ("odd_names:needs", "needs is a function with other arguments"),
+        ("odd_names:good", None),
+        ("odd_names:many", None),
+        ("odd_names:train", None),
+        ("odd_names:made", None),
+        ("global_names:global_one", None),
     ],
 )
 def test_a_function_that_the_source_does_not_define_is_refused_at_once(

@@ -86,6 +86,7 @@ def test_later_ones_win():
         ("max_trials", "key=value"),
         ("a=[1", "key=value"),
         ("a b", "key=value"),
+        ("=3", "`override` is '=3'; allowed: 'key=value'"),
         ("seed=1,2", "one value per key"),
         ("seed=range(1,3)", "one value per key"),
         ("+max_trials=3", "'max_trials=3', because the key exists already"),

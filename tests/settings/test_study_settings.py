@@ -19,6 +19,7 @@ from lightning_hwtune.forms.run_options import RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.names.keywords import FILE_KEYWORDS
 from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.settings.plain_data import read_yaml
 from lightning_hwtune.settings.study_parts import SEARCHERS, options
 
 REPOSITORY = Path(__file__).parents[2]
@@ -303,11 +304,22 @@ def test_the_host_is_not_asked_for_its_devices_before_the_study_is_built(monkeyp
         ("- a\n", "a YAML mapping"),
         ("", "every study needs it"),
         ("study: ${nowhere}\n", "nowhere"),
+        ("max_time: 1:30\n", "line 1: YAML reads 1:30 as one number"),
+        ("a: 1\nb: {options: [yes, maybe]}\n", "line 2: YAML reads yes as true. Write true, or 'yes' in quotes"),
+        ("space:\n  on: {type: float}\n", "line 2: YAML reads on as true"),
+        ("- a\n- - off\n", "line 2: YAML reads off as false"),
     ],
 )
 def test_refuses_files(tmp_path: Path, text: str, says: str):
     with pytest.raises(ArgumentError, match=says):
         load(tmp_path, text)
+
+
+def test_words_that_are_meant_as_yaml_reads_them_are_taken(tmp_path: Path):
+    path = tmp_path / "study.yaml"
+    path.write_text("check: no\na: [true, 'yes', \"on\", 'FALSE', False]\n'off': 1\nb: '1:30'\nc: 0:30\n")
+    data = {"check": False, "a": [True, "yes", "on", "FALSE", False], "off": 1, "b": "1:30", "c": "0:30"}
+    assert read_yaml(path, "a mapping") == data
 
 
 def test_refuses_a_missing_file(tmp_path: Path):

@@ -12,7 +12,7 @@ import torchmetrics
 from rank_bench import Bench
 from tiny_training import TinyNet, fit, rows
 
-from lightning_hwtune.training.channel import Report
+from lightning_hwtune.training.channel import Note, Report
 from lightning_hwtune.training.logged_values import WrittenNames
 from lightning_hwtune.training.trial import Trial
 
@@ -297,3 +297,32 @@ def test_a_later_fit_of_a_trainer_that_failed_does_not_report(bench: Bench) -> N
 
     said = bench.inline(train, {}, metrics=("value",), levels=(1, 3), max_resource=3)
     assert [report.resource for report in said.of(Report)] == [1]
+
+
+class InBoth(TinyNet):
+    """Logs one name in the validation and, later, in the training epoch."""
+
+    def __init__(self, **how: bool) -> None:
+        super().__init__()
+        self.how = how
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.log("value", 77.0, **self.how)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("value", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "counts"),
+    [({"on_step": False, "on_epoch": True}, 77.0), ({"on_step": True, "on_epoch": True}, 77.0), ({}, 1.0)],
+)
+def test_a_value_of_the_validation_that_the_training_replaces_is_noted(
+    bench: Bench, how: dict[str, bool], counts: float
+) -> None:
+    changes = {"metrics": ("value",), "levels": (1, 3), "max_resource": 3}
+    said = bench.inline(lambda trial: fit(trial, InBoth(**how)), {3: "stop"}, **changes)
+    assert [report.metrics["value"] for report in said.of(Report)] == [counts] * 3  # as callbacks of Lightning see it
+    notes = [note for note in said.of(Note) if "is logged in the validation, and again in the training" in note.text]
+    assert [note.once_per for note in notes] == ["study"] * (counts == 77.0)
