@@ -145,8 +145,8 @@ def test_ask_takes_save_every_as_the_message_about_an_interruption_says(
     checkpoint = study.state().trials[0].checkpoint
     assert (checkpoint.resource if checkpoint else 0) == saved
     out = capsys.readouterr().out
-    assert ("trained again. `save_every=1` saves each epoch" in out) is (saved < 2)
-    assert set(re.findall(r"`(\w+)=", out)) <= {*ASK_OPTIONS}  # a message names only what `ask` takes
+    assert ("trained again. `study.ask(save_every=1)` saves each epoch" in out) is (saved < 2)
+    assert set(re.findall(r"`(?:study\.ask\()?(\w+)=", out)) <= {*ASK_OPTIONS}  # a message names only what `ask` takes
 
 
 @pytest.mark.parametrize("name", ["n_trials", "timeout", "max_tirals", "direction"])
