@@ -29,7 +29,8 @@ def test_a_study_with_default_settings_is_judged_by_its_fully_trained_configurat
 
 def test_what_is_missing_was_not_drawn_or_not_trained_to_the_end() -> None:
     problem = synthetic(0, 9, crossing=1.0)
-    seen = [replay_fronts._replayed(problem, replay_fronts._RANDOM, 0, n) for n in (4, 40)]
+    to_end = {"scheduler": {"name": "run_to_end"}}
+    seen = [replay_fronts._replayed(problem, to_end, 0, n) for n in (4, 40)]
     drawn = [replay_fronts.drawn_share(study, problem) for study in seen]  # random training stops no trial
     assert drawn == pytest.approx([study.full[-1] for study in seen])
     assert drawn[0] < drawn[1] < 1
@@ -41,6 +42,16 @@ def test_what_is_missing_was_not_drawn_or_not_trained_to_the_end() -> None:
     rows += [{**rows[0], "drawn": 0.8}]
     found = replay_fronts._figures([{**row, "chosen_error": None, "group": "synthetic"} for row in rows])
     assert (found["lost_undrawn"], found["lost_at_rungs"]) == (0.15, 0.15)
+
+
+def test_the_random_training_that_few_trials_are_compared_with_begins_with_the_same_draws() -> None:
+    arms = (replay_fronts._DEFAULT, replay_fronts._RANDOM)
+    problem = synthetic(1, 9)
+    first, second = ([replay_fronts._replayed(problem, arm, seed, 30) for arm in arms] for seed in (0, 1))
+    configs = [[trial.config for trial in study.state.trials] for study in (*first, *second)]
+    assert configs[0][:8] == configs[1][:8] != configs[3][:8]  # the first 8 trials, before the model
+    assert configs[2][:8] == configs[3][:8]
+    assert first[1].state.n_full == 30
 
 
 def test_few_trials_are_compared_with_random_full_training() -> None:
