@@ -76,6 +76,8 @@ def agent(
     def say(line: str) -> None:
         print(f"hwtune agent: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
+    if folder is not None and not folder.is_dir():
+        say(f"there is no folder {str(folder)!r} yet: is this the study's folder?")
     served = Agent(
         lambda: noted_address(folder) if folder is not None else place,
         lambda: key_of(key_file or (folder / KEY_NAME if folder and (folder / KEY_NAME).exists() else None)),

@@ -154,7 +154,7 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
     def accept(value: Any) -> float:
         found = plain(value)
         if isinstance(found, bool) or not isinstance(found, int | float):
-            raise Refused
+            raise Refused(_unquoted(found))
         try:
             real = float(found) + 0.0  # turns -0.0 into 0.0: they are equal, but are written differently
         except OverflowError:
@@ -171,6 +171,14 @@ def number(low: float = -math.inf, high: float = math.inf, *, above: bool = Fals
         schema["exclusiveMaximum" if below else "maximum"] = high
     allowed = " ".join(["a finite number,", " and ".join(ends)]) if ends else "a finite number"
     return Form("number", allowed, accept, schema=schema)
+
+
+def _unquoted(value: object) -> str:
+    """Returns a hint for a text that is a number; otherwise an empty text."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return f"Write the number without quotes: {float(value):g}."
+    return ""
 
 
 def ratio(low: Fraction, high: Fraction) -> Form:

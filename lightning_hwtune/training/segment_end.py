@@ -158,7 +158,7 @@ def _show(segment: ActiveSegment, raised: BaseException | str | None) -> None:
         parts.append(f"{who} the {step} that follows the training{same}. It runs after a full training")
     if what:
         who = "the check had paused the training" if is_check else "the segment was paused or stopped"
-        same = ". The same holds for trials that pause or stop" if is_check else ""
+        same = ". The same holds for trials that pause or stop" if is_check and not segment.skipped else ""
         parts.append(f"an error after {who} did not change the result: {what}{same}")
     if parts:
         text = ". ".join([*parts, *filter(None, [segment.hints.after_a_pause])])

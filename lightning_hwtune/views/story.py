@@ -232,7 +232,8 @@ def _study_notes(state: StudyFacts) -> list[str]:
 def _standing(state: StudyFacts, trial: TrialRecord) -> str:
     """Returns whether a fully trained trial is on the front and, if not, which trials dominate it."""
     objectives = state.spec.objectives
-    losses = {p.trial.trial_id: objectives.loss(p.measurement.values) for p in candidates(state, "full")}
+    values = {p.trial.trial_id: p.measurement.values for p in candidates(state, "full")}
+    losses = {trial_id: objectives.loss(known) for trial_id, known in values.items()}
     mine = losses.get(trial.trial_id)
     if mine is None or not np.isfinite(mine).all():
         return "It is fully trained, but not on the front, because a value is not finite."
@@ -242,4 +243,8 @@ def _standing(state: StudyFacts, trial: TrialRecord) -> str:
     if not better:
         return f"It is on the front of {counted(len(losses), 'fully trained trials')}."
     names = ", ".join(str(i) for i in better)
-    return f"It is fully trained but not on the front: dominated by trial{'s' if len(better) > 1 else ''} {names}."
+    text = f"It is fully trained but not on the front: dominated by trial{'s' if len(better) > 1 else ''} {names}."
+    exact = objectives.exact
+    if all((exact.loss(values[i]) <= exact.loss(values[trial.trial_id])).all() for i in better):
+        return text
+    return f"{text} Values that are closer than the `resolution` of their objective count as equal."

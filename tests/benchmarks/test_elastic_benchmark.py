@@ -45,7 +45,7 @@ def test_an_elastic_study_stays_within_its_budget(is_noisy: bool) -> None:
 
 def test_the_figures_are_those_of_the_rows() -> None:
     row: dict[str, Any] = {"task": "a", "deadline": 0.25, "speeds": "bert", "seer": 0.2, "sha": 0.3, "asha": 0.1}
-    row |= {"deadline_asha": 0.05, "spent_noisy": 1.0, "none_asha": True, "none": True}
+    row |= {"deadline_asha": 0.05, "planned": 0.08, "spent_noisy": 1.0, "none_asha": True, "none": True}
     other = row | {"task": "b", "deadline": 1.0, "seer": 0.4, "deadline_asha": 0.15, "spent_noisy": 1.1}
     long = [row | {"deadline": 1.5, "none": False}, row | {"deadline": 2.0}]
     found = elastic.figures([row, other | {"none": False}, other, *long])
@@ -55,7 +55,7 @@ def test_the_figures_are_those_of_the_rows() -> None:
     assert math.isnan(found.pop("none_at_1_5"))
     assert found == {
         "seer_vs_sha": 1.0, "seer_vs_asha": 0.3333, "deadline_asha_vs_asha": 1.0, "deadline_asha_tight": 2.0,
-        "budget_exceeded": 0.5,
+        "planned_worst_cell": 1.25, "planned_tight": 1.25, "budget_exceeded": 0.5,
     }  # fmt: skip
     assert elastic.intervals([row, other])["seer_vs_sha"] == [0.75, 1.5]
     assert elastic.cells([row])[0]["seer"] == 0.2

@@ -37,7 +37,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
             context = browser.new_context(viewport={"width": 1100, "height": 800}, **options)
             stack.callback(context.close)
             page = context.new_page()
-            page.set_default_timeout(20_000)
+            page.set_default_timeout(60_000)  # a loaded machine
             own = address.split("?")[0].rsplit("/", 1)[0]
 
             def logged(message: Any) -> None:

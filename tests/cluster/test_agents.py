@@ -89,3 +89,12 @@ def test_a_study_continues_after_a_cut_a_killed_agent_and_a_killed_controller(cl
     )  # fmt: skip
     assert all(f"rank {rank} of segment 1 trains on the digits" in shown.stdout for rank in (0, 1))
     assert not (folder / "agents.json").exists()  # the next session waits for no agent
+
+
+def test_an_agent_says_what_it_waits_for(cluster: Cluster) -> None:
+    process = cluster.start("early", "-m", "lightning_hwtune", "agent", "no_folder", "--wait", "5")
+    assert process.wait(90) != 0
+    said = cluster.said("early")
+    assert "there is no folder 'no_folder' yet: is this the study's folder?" in said
+    assert "no session of the study is open; waiting for one, for at most 5 s" in said
+    assert "the study could not be reached for 5 s" in said

@@ -246,6 +246,23 @@ def test_an_agent_that_arrives_while_a_session_closes_is_sent_away(tmp_path: Pat
     silent.close()
 
 
+def test_a_study_without_agents_says_that_it_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    setup = RunSetup(train=print, pool=Pool("cpu", 1, nodes=2), n_ranks=1, payload=tmp_path / "p.pkl", folder=tmp_path)
+    executor = AgentsExecutor(setup, Door(("127.0.0.1", 0), SECRET), 3.0, "Agents join with: hwtune agent")
+    ends = [call(executor.provider, name=name, incarnation=name)[0] for name in ("a", "b")]
+    sink: Any = None
+    for name in ("a", "b"):
+        assert "no agent is left" not in capsys.readouterr().err
+        executor.provider.lose(executor.provider.agents[name], "it left")
+        executor.wait(sink, 0.0)
+    assert capsys.readouterr().err == (
+        "no agent is left: the study waits for 10 minutes. Agents join with: hwtune agent\n"
+    )
+    executor.close()
+    for end in ends:
+        end.close()
+
+
 def test_the_secret_is_made_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (KEY, LISTEN):
         monkeypatch.delenv(name, raising=False)

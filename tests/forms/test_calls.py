@@ -119,7 +119,7 @@ def test_a_slip_gets_the_nearest_attribute(owners: dict[str, Any], owner: str, n
 @pytest.mark.parametrize("owner", ATTRIBUTES)
 def test_what_python_asks_for_itself_stays_an_ordinary_error(owners: dict[str, Any], owner: str) -> None:
     with pytest.raises(AttributeError) as caught:
-        _ = owners[owner]._repr_html_
+        _ = owners[owner]._repr_svg_
     assert not isinstance(caught.value, RenamedAttributeError)
 
 

@@ -18,7 +18,7 @@ import torch
 import lightning_hwtune as hwt
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import FORMS
-from lightning_hwtune.store.database import database_url
+from lightning_hwtune.store.database_url import database_url
 
 NO_INTEGERS = [True, np.True_, "5", 2.5, math.nan, math.inf, decimal.Decimal(5), fractions.Fraction(5), None, [5], b"5",
                10**400, 2**53 + 1, np.array([5]), datetime.timedelta(1), object(), 5j]  # fmt: skip

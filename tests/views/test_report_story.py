@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from paper_study import TRACEBACK
+from paper_study import TRACEBACK, begin, make_spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.views.story import why
 
 
@@ -92,6 +93,20 @@ def test_a_dominated_trial_is_told_by_whom(empty):
         empty.end(1.0, trial_id, "completed", 1.0)
     assert story(empty, 1)[-1] == "It is fully trained but not on the front: dominated by trials 0, 2."
     assert story(empty, 0)[-1] == "It is fully trained but not on the front: dominated by trial 2."
+
+
+def test_a_trial_that_ties_within_the_resolution_is_told_so():
+    """1.1330 s against 1.1332 s are equal at the resolution of measured times, so the lower error decides."""
+    study = begin(make_spec(objectives=Objectives([Metric("error", "min"), TrainSeconds()])))
+    for trial_id, (error, seconds) in enumerate([(0.2, 1.1330), (0.1, 1.1332)]):
+        study.create(0.0, trial_id, 0.01, 1)
+        study.start(0.0, trial_id, [0])
+        study.report(1.0, trial_id, 9, error, seconds, level=9, verdict="stop")
+        study.end(1.0, trial_id, "completed", 1.0)
+    assert story(study, 0)[-1] == (
+        "It is fully trained but not on the front: dominated by trial 1. "
+        "Values that are closer than the `resolution` of their objective count as equal."
+    )
 
 
 def test_a_waiting_trial_and_more_devices_after_running_out_of_memory(empty):

@@ -19,7 +19,7 @@ from lightning_hwtune.apps.trainer_settings import HORIZONS, Horizon
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 from lightning_hwtune.forms.containers import mapping
 from lightning_hwtune.forms.kinds import optional
 from lightning_hwtune.forms.owners import FILE_PLACES
@@ -72,6 +72,8 @@ class SweepSettings:
             if key in HWTUNE_KEYS or key in ELSEWHERE:
                 name = ELSEWHERE.get(key, f"hwtune.{key}")
                 raise RenamedArgumentError(f"hydra.sweeper.{key}", f"set `hydra.sweeper.{name}`")
+            if key not in _INSTEAD and (hint := nearest(key, SWEEPER_KEYS)):
+                raise ArgumentError(f"hydra.sweeper.{key}", others[key], f"a key of the sweeper{hint}")
         notes = tuple(f"hydra.sweeper.{key} has no effect here{_INSTEAD.get(key, '')}" for key in ignored)
         return cls(data, own, notes)
 

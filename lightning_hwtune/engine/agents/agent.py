@@ -46,6 +46,7 @@ __all__ = ["Agent"]
 
 _AGAIN_S = 0.5  # between two tries to connect
 _LOOK_S = 0.2
+_QUIET_S = 3.0  # without a connection, before it says that it waits
 _FAREWELL_S = 5.0
 _MAX_SPARES = 8
 
@@ -84,7 +85,7 @@ class Agent:
         self._local: LocalExecutor | None = None
         self._folder = Path()
         self._orders: dict[int, SegmentOrder] = {}
-        self._has_joined = False
+        self._has_joined = self._is_waiting = False
         self._is_ready, self._is_over, self._meets = False, False, set[int]()
 
     def run(self) -> None:
@@ -136,9 +137,12 @@ class Agent:
         """Begins a call if there is no connection, and takes the result of one."""
         now = time.monotonic()
         if self._link.socket is not None:
-            self._connected_at = now
+            self._connected_at, self._is_waiting = now, False
             return
         if self._call is None:
+            if not self._is_waiting and now - self._connected_at > _QUIET_S:
+                self._is_waiting = True
+                self._say(f"no session of the study is open; waiting for one, for at most {self._give_up_s:g} s")
             if now - self._connected_at > self._give_up_s:
                 raise TrialError(f"the study could not be reached for {self._give_up_s:g} s")
             if now - self._called_at >= _AGAIN_S and (place := self._connect()) is not None:

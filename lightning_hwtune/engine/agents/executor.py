@@ -59,7 +59,7 @@ class AgentsExecutor:
         trains_here=False, can_check=True, limits_hangs=True, needs_payload=True, provides_nodes=True
     )
 
-    def __init__(self, setup: RunSetup, door: Door, lost_after_s: float = LOST_AFTER_S) -> None:
+    def __init__(self, setup: RunSetup, door: Door, lost_after_s: float = LOST_AFTER_S, way_to_join: str = "") -> None:
         if setup.payload is None or setup.folder is None:
             raise ArgumentError("payload", None, "the file with the training function")
         self._root, self._pool, self._lost_after_s = setup.folder, setup.pool, lost_after_s
@@ -75,21 +75,22 @@ class AgentsExecutor:
         )
         self.provider = Roster(door, first, setup.pool, setup.folder, lost_after_s)
         self._segments: dict[int, RemoteSegment] = {}
-        self._is_closed = False
+        self._is_closed, self._way_to_join = False, way_to_join
 
     @classmethod
     def for_run(cls, setup: RunSetup) -> Self:
         """Returns the executor of a run, which listens where the environment says; prints how agents join."""
         if setup.pool.instance is None:
-            hint = "For example Pool('gpu', devices=8, nodes=2), or Pool(instance=..., nodes=2)."
+            hint = "It is how many nodes there may be: for a single agent, nodes=2 works, too."
             raise ArgumentError("Pool.nodes", setup.pool.nodes, "at least 2, or an instance type", hint=hint)
         if setup.folder is None:
             raise ArgumentError("folder", None, "the study's folder")
         door = Door.of_environment(setup.folder)
         key = setup.folder / KEY_NAME
         given = f" --key-file {key}" if key.exists() else ""
-        print(f"agents join with: hwtune agent --connect {door.reached_at}{given}", file=sys.stderr, flush=True)  # noqa: T201
-        return cls(setup, door, lost_after_s())
+        way_to_join = f"Agents join with: hwtune agent --connect {door.reached_at}{given}"
+        print(way_to_join, file=sys.stderr, flush=True)  # noqa: T201
+        return cls(setup, door, lost_after_s(), way_to_join)
 
     # ------------------------------------------------------------------ start and end
 
@@ -179,7 +180,13 @@ class AgentsExecutor:
 
     def _lost_now(self) -> set[int]:
         found = set()
-        for agent in self.provider.attend():
+        lost = self.provider.attend()
+        if lost and not self.provider.agents and not self._is_closed:
+            text = (
+                f"no agent is left: the study waits for {self.provider.timeout_s / 60:g} minutes. {self._way_to_join}"
+            )
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+        for agent in lost:
             for trial_id, segment in self._segments.items():
                 if any(part.node == agent.name for part in segment.order.nodes) and not segment.is_over:
                     found.add(trial_id)

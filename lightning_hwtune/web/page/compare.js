@@ -11,7 +11,7 @@ hw.views.compare = {
 
     async function load() {
       const found = await hw.source.of(name).study(["trials"]);
-      if (found.reading) return setTimeout(load, 300);
+      if (found.reading) return setTimeout(begin, 300);
       other = new hw.Study(found);
       const theirs = other.axes.map((axis) => axis.name), names = study.axes.map((axis) => axis.name).filter((axis) => theirs.includes(axis));
       if (!names.length) {
@@ -31,7 +31,8 @@ hw.views.compare = {
       list.replaceChildren(comparison(both));
       note.textContent = "Fully trained trials; the lines join the best trade-offs of the two objectives.";
     }
-    load().catch((error) => list.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
+    const begin = () => load().catch((error) => list.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
+    begin();
     return {update};
   },
 };

@@ -57,7 +57,7 @@ def test_each_way_to_misbehave_is_told_and_the_sweep_goes_on(tmp_path: Path) -> 
     }.items():
         assert words in told[fault].error, fault
     assert any("min_epochs=2 of the Trainer has no effect" in note.text for note in state.notes)
-    assert any("skips the test that follows the training, and so do trials" in note.text for note in state.notes)
+    assert any("trials that pause or stop skip the test that follows the training" in note.text for note in state.notes)
     assert sum("`hydra.sweeper.hwtune.disk_budget` does not count" in note.text for note in state.notes) == 1
 
     folders = {path.name: path for path in (tmp_path / "out").iterdir() if path.is_dir()}

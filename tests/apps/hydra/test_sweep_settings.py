@@ -51,9 +51,9 @@ def test_the_schema_has_the_keys_of_study_files_with_their_defaults() -> None:
     own = OmegaConf.to_container(OmegaConf.structured(HwtuneConf))
     elsewhere = {"study", "train", "space", "max_trials", "max_parallel", "executor", "storage"}
     assert set(own) == set(FILE_KEYS) - elsewhere | OF_THE_APP
-    for name in set(own) - OF_THE_APP - {"objectives", "scheduler", "preload"}:
+    for name in set(own) - OF_THE_APP - {"objectives", "scheduler", "preload", "callbacks"}:
         assert own[name] == FILE_KEYS[name].default, name
-    assert (own["objectives"], own["scheduler"], own["preload"]) == (None, None, [])
+    assert (own["objectives"], own["scheduler"], own["preload"], own["callbacks"]) == (None, None, [], [])
 
 
 def test_totals_and_caps_become_limits() -> None:
@@ -108,6 +108,12 @@ def test_a_study_without_a_name_is_named_by_what_is_searched(tmp_path: Path) -> 
     assert names == ["train-lr-devices", *(f"train-lr-devices-{number}" for number in range(2, 7))]
     again = [default_name(tmp_path, "train", ["model.opt.lr", "trainer.devices"], digest) for digest in digests]
     assert again == names
+
+
+def test_a_misspelt_key_of_the_sweeper_is_refused() -> None:
+    for key, near in {"n_trial": "n_trials", "n_job": "n_jobs", "direktion": "direction"}.items():
+        with pytest.raises(ArgumentError, match=f"hydra.sweeper.{key}.*did you mean '{near}'"):
+            SweepSettings.of(node(**{key: 2}))
 
 
 def test_a_default_name_is_short_and_spares_other_folders(tmp_path: Path) -> None:
