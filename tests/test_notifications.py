@@ -87,7 +87,7 @@ def test_email(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 if is_data and line != ".":
                     continue
                 is_data = line.upper() == "DATA"
-                self.wfile.write(b"354 go on\r\n" if is_data else b"221 bye\r\n" if line == "QUIT" else b"250 ok\r\n")
+                self.wfile.write(b"354 send it\r\n" if is_data else b"221 bye\r\n" if line == "QUIT" else b"250 ok\r\n")
                 if line == "QUIT":
                     return
 
