@@ -152,10 +152,10 @@ def _first_trials(forecast: Mapping[str, Any]) -> str:
 
 def _total(forecast: Mapping[str, Any]) -> str:
     full = forecast["epochs_full"]
-    epochs = f"{forecast['bound']} {counted(forecast['epochs'], forecast['unit'])}".lstrip()
+    trials, epochs = counted(forecast["fully_trained"], "fully trained trials"), forecast["epochs"]
+    both = f"{forecast['bound']} {trials} and {counted(epochs, forecast['unit'])}".lstrip()
     return (
-        f"expected: {counted(forecast['fully_trained'], 'fully trained trials')} and {epochs}, "
-        f"{share(forecast['epochs'], full)} of the {full} of full training; less if trials end early"
+        f"expected: {both}, {share(forecast['epochs'], full)} of the {full} of full training; less if trials end early"
     )
 
 
