@@ -208,17 +208,7 @@ class PrintingView(View):
 class LinesView(PrintingView):
     """Prints one line per notable event, with the study's time before it."""
 
-    def __init__(
-        self,
-        state: StudyState,
-        folder: Path,
-        console: Console,
-        storage: str | None = None,
-        *,
-        is_asked: bool = False,
-    ) -> None:
-        super().__init__(state, folder, console, storage, is_asked=is_asked)
-        self._next_at = math.inf  # time of the next line with the time left; none before a segment has ended
+    _next_at = math.inf  # time of the next line with the time left; none before a segment has ended
 
     def on_events(self, events: Sequence[Event]) -> None:
         """Prints a line for each notable event, and the front at the end."""
