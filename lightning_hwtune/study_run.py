@@ -22,7 +22,7 @@ from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.devices import check_present
 from lightning_hwtune.engine.event_callbacks import EventCallback, EventCallbacks
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, await_imports, provider_of
-from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, abilities_of_choice, create_executor
+from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, abilities_of_choice, check_here, create_executor
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.local import LocalExecutor
@@ -88,6 +88,7 @@ class Run:
         if not self._abilities.provides_nodes:  # otherwise each node is checked when it joins
             check_present(self.spec.name, self.spec.pool)
             check_meters(self.spec.objectives, self.spec.pool)
+        check_here(self.executor, self.spec.pool)
         if isinstance(self.executor, str):
             check_function(self.train)
 

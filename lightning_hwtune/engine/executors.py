@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.executor import AgentsExecutor
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, abilities_of
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
 from lightning_hwtune.plugins import Registry
 
-__all__ = ["EXECUTOR_REGISTRY", "abilities_of_choice", "create_executor"]
+__all__ = ["EXECUTOR_REGISTRY", "abilities_of_choice", "check_here", "create_executor"]
 
 EXECUTOR_REGISTRY = Registry[Executor](
     "executor",
@@ -28,6 +29,18 @@ def abilities_of_choice(executor: str | Executor) -> Abilities:
         ArgumentError: there is no such executor, or its attribute `abilities` is something else.
     """
     return abilities_of(EXECUTOR_REGISTRY.find(executor) if isinstance(executor, str) else executor)
+
+
+def check_here(executor: str | Executor, pool: Pool) -> None:
+    """Refuses an executor, selected by name, that says by its class method `check_here` that it cannot work here.
+
+    Raises:
+        ArgumentError: the executor refuses the pool or this host, or there is no such executor.
+    """
+    if isinstance(executor, str):
+        check: Callable[[Pool], None] | None = getattr(EXECUTOR_REGISTRY.find(executor), "check_here", None)
+        if check is not None:
+            check(pool)
 
 
 def create_executor(cls: type[Executor], setup: RunSetup) -> Executor:

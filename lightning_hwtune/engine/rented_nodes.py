@@ -18,7 +18,7 @@ All of this is written to the log, in which capacity is the sum over the nodes t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
 from lightning_hwtune.core.controller import Controller
@@ -131,7 +131,9 @@ class RentedNodes:
             text = (
                 f"no node with {devices} joined for {self._provider.timeout_s:g} s, and the work that is left needs one"
             )
-            reason = Reason(Rule.NO_NODES, text)
+            missing: Callable[[], str] | None = getattr(self._provider, "missing", None)
+            because = missing().rstrip(".") if missing is not None else ""
+            reason = Reason(Rule.NO_NODES, f"{text}. {because}" if because else text)
         if reason is None and not wanted:
             answer = self._controller.ask(now, self._controller.spec.pool.node_size)  # nothing is left to do
         if reason is not None:

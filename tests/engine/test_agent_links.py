@@ -16,15 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.engine.agents.door import KEY, LISTEN, Door, address_of, key_of, noted_address
+from lightning_hwtune.engine.agents.door import KEY, KEY_FILE, LISTEN, Door, address_of, key_of, noted_address
 from lightning_hwtune.engine.agents.executor import AgentsExecutor
+from lightning_hwtune.engine.agents.launcher import Invitation, Launcher
 from lightning_hwtune.engine.agents.link import Link, proved_client, receive_json, send_json
 from lightning_hwtune.engine.agents.messages import Goodbye, Left, Ready, Setup, absolute, relative
 from lightning_hwtune.engine.agents.roster import Roster, software
 from lightning_hwtune.engine.executor import RunSetup
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, create_executor
-from lightning_hwtune.engine.provider import Provider
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.engine.provider import NodeChange, Provider
+from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.training.channel import Saved
 
 SECRET = b"a secret of the tests"
@@ -261,6 +262,80 @@ def test_a_study_without_agents_says_that_it_waits(tmp_path: Path, capsys: pytes
     executor.close()
     for end in ends:
         end.close()
+
+
+class Named(Launcher):
+    """Starts nothing, but says what has happened to the agents."""
+
+    listen, timeout_s = "127.0.0.1:0", 7.0
+
+    def __init__(self, failure: str = "") -> None:
+        self.failure, self.news, self.calls = failure, list[NodeChange](), list[Any]()
+
+    def start(self, invitation: Invitation) -> None:
+        self.calls.append(invitation)
+        if self.failure:
+            raise TrialError(self.failure)
+
+    def poll(self) -> list[NodeChange]:
+        if self.failure:
+            raise TrialError(self.failure)
+        news, self.news = self.news, []
+        return news
+
+    def missing(self) -> str:
+        return "The queue is full."
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
+def test_a_launcher_starts_the_agents_says_which_have_ended_and_ends_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (KEY, KEY_FILE, LISTEN):
+        monkeypatch.delenv(name, raising=False)
+    pool, launcher = Pool("cpu", 1, nodes=2), Named()
+
+    class Launched(AgentsExecutor):
+        @classmethod
+        def launcher(cls, setup: RunSetup) -> Launcher:
+            return launcher
+
+    setup = RunSetup(train=print, pool=pool, n_ranks=1, payload=tmp_path / "p.pkl", folder=tmp_path)
+    executor = create_executor(Launched, setup)
+    assert isinstance(executor, Launched)
+    assert isinstance(launcher, Launcher)
+    (invitation,) = launcher.calls
+    assert invitation.connect == executor.provider.door.reached_at
+    assert invitation.command("--name", "n1")[1:] == [
+        "-m", "lightning_hwtune", "agent", "--connect", invitation.connect, "--name", "n1"
+    ]  # fmt: skip
+    assert key_of(Path(invitation.environ()[KEY_FILE])) == invitation.key
+    assert invitation.key.decode() not in repr(invitation)
+    monkeypatch.setenv(KEY, SECRET.decode())
+    assert invitation.environ() == {}
+    assert executor.provider.timeout_s == 7.0
+
+    end, _ = call(executor.provider, invitation.key, name="n1")
+    sink: Any = None
+    launcher.news = [NodeChange("n1", "its actor died"), NodeChange("n2", "it was never there")]
+    executor.wait(sink, 0.0)
+    assert not executor.provider.agents
+    assert capsys.readouterr().err.startswith("no agent is left: ")
+    launcher.failure = "the allocation is over"
+    with pytest.raises(TrialError, match="the allocation is over"):
+        executor.wait(sink, 0.0)
+    executor.close()
+    executor.close()
+    assert launcher.calls[1:] == ["stop"]
+    end.close()
+
+    launcher = Named("there is no queue")
+    with pytest.raises(TrialError, match="there is no queue"):
+        create_executor(Launched, setup)
+    assert launcher.calls[1:] == ["stop"]
+    assert not (tmp_path / "agents.json").exists()
 
 
 def test_the_secret_is_made_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,7 @@ class Door:
 
     Attributes:
         address: address and port.
+        key: the secret.
         bell: becomes readable when an agent has arrived.
 
     Raises:
@@ -68,7 +69,7 @@ class Door:
             self._listener = socket.create_server(listen, family=family, backlog=256)
         except OSError as error:
             raise TrialError(f"the study cannot listen for agents at {listen[0]}:{listen[1]}: {error}") from error
-        self._key, self._arrivals = key, queue.SimpleQueue[Arrival]()
+        self.key, self._arrivals = key, queue.SimpleQueue[Arrival]()
         self._proofs = threading.BoundedSemaphore(_MOST_PROOFS)
         self.address: tuple[str, int] = self._listener.getsockname()[:2]
         self.bell, self._ringer = socket.socketpair()
@@ -95,7 +96,7 @@ class Door:
 
     def _prove(self, connection: socket.socket) -> None:
         try:
-            proved_listener(connection, self._key)
+            proved_listener(connection, self.key)
             self._arrivals.put(Arrival(connection, receive_json(connection)))
             self._ringer.send(b"!")
         except (OSError, EOFError, ValueError, AuthenticationError):
@@ -122,12 +123,13 @@ class Door:
             arrival.connection.close()
 
     @classmethod
-    def of_environment(cls, folder: Path) -> Self:
+    def of_environment(cls, folder: Path, listen: str = "127.0.0.1:0") -> Self:
         """Opens the port that the environment names; without a secret, one is written to the study's folder.
 
         Without a port, it is that of a session that was killed, so that its agents come back, or else any free one.
+        `listen` is used if the environment names no port.
         """
-        text = os.environ.get(LISTEN, "127.0.0.1:0")
+        text = os.environ.get(LISTEN) or listen
         if os.environ.get(KEY) or os.environ.get(KEY_FILE):
             return cls._opened(folder, text, key_of(None))
         path = folder / KEY_NAME

@@ -12,10 +12,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import connection as mp
-from typing import Any, ClassVar, Self, final
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.agents.door import KEY_NAME, Door
+from lightning_hwtune.engine.agents.launcher import Invitation, Launcher
 from lightning_hwtune.engine.agents.messages import (
     Answer,
     End,
@@ -45,21 +48,29 @@ _ECHO_GRACE_S = 1.0  # the same after an error
 _ELSEWHERE = "the ranks of the segment on another node have ended"
 
 
-@final
 class AgentsExecutor:
-    """Trains segments on nodes; `hwtune agent` starts the agent of a node.
+    """Trains segments on nodes. The user starts their agents with `hwtune agent`; in a subclass, a launcher does.
 
     Args:
         setup: what is known about the run.
         door: where agents arrive.
         lost_after_s: see `roster`.
+        way_to_join: what the user must do so that agents join.
+        launcher: starts the agents; None if the user does.
     """
 
     abilities: ClassVar[Abilities] = Abilities(
         trains_here=False, can_check=True, limits_hangs=True, needs_payload=True, provides_nodes=True
     )
 
-    def __init__(self, setup: RunSetup, door: Door, lost_after_s: float = LOST_AFTER_S, way_to_join: str = "") -> None:
+    def __init__(
+        self,
+        setup: RunSetup,
+        door: Door,
+        lost_after_s: float = LOST_AFTER_S,
+        way_to_join: str = "",
+        launcher: Launcher | None = None,
+    ) -> None:
         if setup.payload is None or setup.folder is None:
             raise ArgumentError("payload", None, "the file with the training function")
         self._root, self._pool, self._lost_after_s = setup.folder, setup.pool, lost_after_s
@@ -73,24 +84,52 @@ class AgentsExecutor:
             preload=setup.preload,
             hang_timeout=setup.hang_timeout,
         )
-        self.provider = Roster(door, first, setup.pool, setup.folder, lost_after_s)
+        self.provider = Roster(door, first, setup.pool, setup.folder, lost_after_s, launcher)
         self._segments: dict[int, RemoteSegment] = {}
-        self._is_closed, self._way_to_join = False, way_to_join
+        self._is_closed, self._way_to_join, self._launcher = False, way_to_join, launcher
+
+    @classmethod
+    def check_here(cls, pool: Pool) -> None:
+        """Refuses what cannot work, before anything of a run is written.
+
+        Raises:
+            ArgumentError: the pool has no nodes, or its agents cannot be started from here.
+        """
+        if pool.instance is None:
+            hint = "It is how many nodes there may be: for a single agent, nodes=2 works, too."
+            raise ArgumentError("Pool.nodes", pool.nodes, "at least 2, or an instance type", hint=hint)
+
+    @classmethod
+    def launcher(cls, setup: RunSetup) -> Launcher | None:
+        """Returns what starts the agents of a run; None if the user does."""
+        return None
 
     @classmethod
     def for_run(cls, setup: RunSetup) -> Self:
-        """Returns the executor of a run, which listens where the environment says; prints how agents join."""
-        if setup.pool.instance is None:
-            hint = "It is how many nodes there may be: for a single agent, nodes=2 works, too."
-            raise ArgumentError("Pool.nodes", setup.pool.nodes, "at least 2, or an instance type", hint=hint)
+        """Returns the executor of a run, which listens where the environment says. Starts agents, or says how to."""
+        cls.check_here(setup.pool)
         if setup.folder is None:
             raise ArgumentError("folder", None, "the study's folder")
+        launcher = cls.launcher(setup)
+        if launcher is not None:
+            return cls._launched(setup, launcher, setup.folder)
         door = Door.of_environment(setup.folder)
         key = setup.folder / KEY_NAME
         given = f" --key-file {key}" if key.exists() else ""
         way_to_join = f"Agents join with: hwtune agent --connect {door.reached_at}{given}"
         print(way_to_join, file=sys.stderr, flush=True)  # noqa: T201
         return cls(setup, door, lost_after_s(), way_to_join)
+
+    @classmethod
+    def _launched(cls, setup: RunSetup, launcher: Launcher, folder: Path) -> Self:
+        door = Door.of_environment(folder, launcher.listen)
+        executor = cls(setup, door, lost_after_s(), launcher=launcher)
+        try:
+            launcher.start(Invitation(connect=door.reached_at, key=door.key, folder=folder, pool=setup.pool))
+        except BaseException:
+            executor.close()
+            raise
+        return executor
 
     # ------------------------------------------------------------------ start and end
 
@@ -159,9 +198,10 @@ class AgentsExecutor:
         """Delivers the messages of the agents, and ends what must end.
 
         Raises:
-            TrialError: too few agents join for a segment of the check.
+            TrialError: too few agents join for a segment of the check, or no agent can join any more.
         """
         self._wait_for_news(timeout_s)
+        self.provider.look_at_launched()
         with uninterrupted():  # defer signals, so that each message is taken completely and answered
             fresh = self._lost_now()  # these ends wait until the loop has recorded that the node is lost
             for agent, message in self._messages():
@@ -182,10 +222,8 @@ class AgentsExecutor:
         found = set()
         lost = self.provider.attend()
         if lost and not self.provider.agents and not self._is_closed:
-            text = (
-                f"no agent is left: the study waits for {self.provider.timeout_s / 60:g} minutes. {self._way_to_join}"
-            )
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
+            text = f"no agent is left: the study waits for {self.provider.timeout_s / 60:g} minutes"
+            print(f"{text}. {self._way_to_join or self.provider.missing()}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201
         for agent in lost:
             for trial_id, segment in self._segments.items():
                 if any(part.node == agent.name for part in segment.order.nodes) and not segment.is_over:
@@ -237,7 +275,8 @@ class AgentsExecutor:
         now, order = time.monotonic(), segment.order
         if not order.nodes and now - segment.ordered_at > self.provider.timeout_s:
             devices = counted(order.num_devices, "devices")
-            raise TrialError(f"the agents of nodes with {devices} did not join within {self.provider.timeout_s:g} s")
+            text = f"the agents of nodes with {devices} did not join within {self.provider.timeout_s:g} s"
+            raise TrialError(f"{text}. {self.provider.missing()}".rstrip(". "))
         if not segment.ends or segment.is_over:
             return
         if segment.deadline is None:
@@ -253,6 +292,16 @@ class AgentsExecutor:
         if self._is_closed:
             return
         self._is_closed = True
+        try:
+            self._send_away()
+        finally:
+            self._segments.clear()
+            self.provider.close()
+            if self._launcher is not None:
+                self._launcher.stop()
+
+    def _send_away(self) -> None:
+        """Ends all agents, and waits for them."""
         leaving = set[RemoteAgent]()
         while self.provider.agents:
             for agent in self.provider.agents.values():
@@ -264,5 +313,3 @@ class AgentsExecutor:
             for agent, message in self._messages():
                 if isinstance(message, Left):
                     self.provider.lose(agent, "it left")
-        self.provider.close()
-        self._segments.clear()

@@ -23,6 +23,7 @@ from lightning_hwtune import __version__
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import NOTE, Arrival, Door
+from lightning_hwtune.engine.agents.launcher import Launcher
 from lightning_hwtune.engine.agents.link import Link, send_json
 from lightning_hwtune.engine.agents.messages import Preload, Setup
 from lightning_hwtune.engine.provider import NodeChange
@@ -75,13 +76,19 @@ class Roster:
         pool: the devices of the study.
         folder: the study's folder, in which the names of the agents are kept.
         lost_after_s: see the module.
+        launcher: starts the agents; None if the user does.
     """
 
     launch_s = 1.0
     idle_s = math.inf
     timeout_s = _TIMEOUT_S
 
-    def __init__(self, door: Door, setup: Setup, pool: Pool, folder: Path, lost_after_s: float) -> None:
+    def __init__(
+        self, door: Door, setup: Setup, pool: Pool, folder: Path, lost_after_s: float, launcher: Launcher | None = None
+    ) -> None:
+        self._launcher = launcher
+        if launcher is not None:
+            self.timeout_s = launcher.timeout_s
         self.door, self.agents = door, dict[str, RemoteAgent]()
         self._setup, self._pool, self._note, self._lost_after_s = setup, pool, folder / NOTE, lost_after_s
         self._session, self._news, self._beaten_at = secrets.token_hex(8), list[NodeChange](), 0.0
@@ -158,6 +165,20 @@ class Roster:
         """Records that nothing of an earlier session runs on an agent's host."""
         agent.is_ready = True
         self._earlier.discard(agent.incarnation)
+
+    def missing(self) -> str:
+        """Returns why nodes have not joined yet; empty if nothing is known."""
+        return self._launcher.missing() if self._launcher is not None else ""
+
+    def look_at_launched(self) -> None:
+        """Loses the agents that have ended for certain.
+
+        Raises:
+            TrialError: no agent can join any more.
+        """
+        for change in self._launcher.poll() if self._launcher is not None else ():
+            if (agent := self.agents.get(change.rented_as)) is not None:
+                self.lose(agent, change.lost)
 
     def _remove(self, agent: RemoteAgent) -> None:
         agent.link.detach()
