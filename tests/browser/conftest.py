@@ -17,6 +17,25 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stored_logs"))
 
 
 @pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one study that has ended."""
+    from stored_study import store
+
+    found = tmp_path_factory.mktemp("studies")
+    store(found, "digits", 30, failing={11}, diverging={4}, finishers=4)
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The server of this folder."""
+    from served_studies import served
+
+    with served(folder, tmp_path_factory.mktemp("state")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
 def browser(chromium: str) -> Iterator[Any]:
     """A headless Chromium."""
     from playwright.sync_api import sync_playwright

@@ -7,7 +7,6 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 
 pytest.importorskip("uvicorn")
 pytest.importorskip("playwright")
+from page_actions import Opened, printed, show, table
 from served_studies import Served, served
 from stored import Stored
 from stored_study import store
@@ -27,41 +27,6 @@ pytestmark = pytest.mark.slow
 
 VERSION = "0.2.0.dev0"
 VIEWS = ("front", "trials", "rungs", "parameters", "devices", "budget", "studies", "trial")
-Opened = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("studies")
-    store(found, "digits", 30, failing={11}, diverging={4}, finishers=4)
-    return found
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(folder, tmp_path_factory.mktemp("state")) as found:
-        yield found
-
-
-def printed(folder: Path, command: str) -> Any:
-    result = CliRunner().invoke(app, [*command.split(), "--dir", str(folder)])
-    assert result.exit_code == 0, result.output
-    return result.stdout if command.startswith("why") else json.loads(result.stdout)
-
-
-def show(page: Any, view: str, **parameters: str) -> None:
-    """Shows a view, as a link to it does, and waits until it is drawn."""
-    words = "".join(f"&{name}={value}" for name, value in parameters.items())
-    page.evaluate("() => document.documentElement.removeAttribute('data-drawn')")
-    page.evaluate("words => { location.hash = words; }", f"#view={view}{words}&now={time.monotonic_ns()}")
-    page.locator(f"html[data-drawn={view}]").wait_for(state="attached")
-
-
-def table(page: Any, caption: str) -> list[dict[str, Any]]:
-    """Returns the full values of a table on the page, as they are in its cells."""
-    rows = page.locator(f"[aria-label='{caption}'] tbody tr")
-    script = "rows => rows.map(row => [...row.cells].map(cell => [cell.dataset.column, cell.dataset.value ?? 'null']))"
-    return [{name: json.loads(value) for name, value in row} for row in rows.evaluate_all(script)]
 
 
 def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Served, folder: Path) -> None:

@@ -3,15 +3,16 @@
 
 hw.views.compare = {
   title: null,
-  mount(root, study) {
+  isServed: true,
+  mount(root, study, turn) {
     const name = hw.params.with, place = hw.el("div", {class: "chart"}), legend = hw.el("div"), controls = hw.el("div", {class: "controls"});
     const list = hw.el("div", {}, hw.el("p", {class: "empty"}, `Loading ${name} …`)), note = hw.el("p", {class: "note"});
     root.replaceChildren(hw.el("h2", {}, `${study.about.study} and ${name}`), controls, place, legend, note, list);
     let other = null, chosen = null;
 
     async function load() {
-      const found = await hw.source.of(name).study(["trials"]);
-      if (found.reading) return setTimeout(begin, 300);
+      let found;
+      while ((found = await turn(hw.source.of(name).study(["trials"]))).reading) await turn(hw.pause(300));
       other = new hw.Study(found);
       const theirs = other.axes.map((axis) => axis.name), names = study.axes.map((axis) => axis.name).filter((axis) => theirs.includes(axis));
       if (!names.length) {
@@ -31,8 +32,7 @@ hw.views.compare = {
       list.replaceChildren(comparison(both));
       note.textContent = "Fully trained trials; the lines join the best trade-offs of the two objectives.";
     }
-    const begin = () => load().catch((error) => list.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
-    begin();
+    load().catch((error) => list.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
     return {update};
   },
 };

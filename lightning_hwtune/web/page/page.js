@@ -4,6 +4,9 @@
 const VIEWS = ["front", "trials", "rungs", "parameters", "devices", "budget"];
 hw.params = {};
 
+hw.Unreachable = class extends Error {};
+hw.reached = (promise) => promise.catch(() => { throw new hw.Unreachable("The server does not answer."); });
+
 // A server that sends what changes, or the data that are stored in this file.
 hw.served = {
   isLive: true,
@@ -11,9 +14,9 @@ hw.served = {
   of(name) { return {...this, name: () => name}; },
   query(more = {}) { return new URLSearchParams({...(this.name() ? {study: this.name()} : {}), ...more}).toString(); },
   async get(path) {
-    const response = await fetch(path, {headers: {accept: "application/json"}});
+    const response = await hw.reached(fetch(path, {headers: {accept: "application/json"}}));
     if (response.status === 403) throw new Error("This page may not read any more: open the address that `hwtune serve` has printed last.");
-    const found = await response.json();
+    const found = await hw.reached(response.json());
     if (found.error) throw new Error(found.error);
     return found;
   },
@@ -49,10 +52,20 @@ hw.address = (change) => {
 hw.go = (change) => { location.hash = hw.address(change); };
 
 const byId = (id) => document.getElementById(id);
+const loads = hw.turns(), shows = hw.turns();
 let mounted = null, events = null, waiting = false, dirty = false;
 
+// Each view, and each message instead of one, has an element of its own: what a view that was left still writes is not seen.
+function freshRoot() {
+  const root = hw.el("div");
+  byId("main").replaceChildren(root);
+  return root;
+}
+
 function problem(text) {
-  byId("main").replaceChildren(hw.el("p", {class: "problem", role: "alert"}, text));
+  mounted = null;
+  shows.next();
+  freshRoot().append(hw.el("p", {class: "problem", role: "alert"}, text));
 }
 
 function live(text, isLost = false) {
@@ -61,18 +74,23 @@ function live(text, isLost = false) {
   node.classList.toggle("lost", isLost);
 }
 
-// Loads the study; waits while the server reads its log for the first time.
-async function load() {
+// Loads the study of the address; waits while the server reads its log for the first time. Until then, a page that loads
+// the same study again shows what it has.
+async function load(turn) {
   events?.close();
-  hw.study = null;
+  events = null;
+  if (hw.study && hw.study.address !== (hw.params.study ?? "")) {
+    hw.study = null;
+    problem("Loading the study …");
+  }
   for (;;) {
-    const found = await hw.source.study(["trials"]);
+    const found = await turn(hw.source.study(["trials"]));
     if (!found.reading) {
-      hw.study = new hw.Study(found);
+      hw.study = Object.assign(new hw.Study(found), {address: hw.params.study ?? ""});
       break;
     }
     problem(`Reading the log of ${found.reading}: ${hw.counted(found.events, "events")} …`);
-    await new Promise((done) => setTimeout(done, 250));
+    await turn(hw.pause(250));
   }
   if (hw.source.isLive) follow();
   else {
@@ -83,19 +101,19 @@ async function load() {
 
 function follow() {
   const {study} = hw;
-  events = new EventSource(`/events?${hw.source.query({after: study.number, study_id: study.about.study_id})}`);
-  const own = events;
-  own.onopen = () => live("live");
+  const own = events = new EventSource(`/events?${hw.source.query({after: study.number, study_id: study.about.study_id})}`);
+  own.onopen = () => { if (own === events) live("live"); };
   own.onerror = () => {
+    if (own !== events) return;
     live("connection lost; trying again", true);
-    if (own.readyState === EventSource.CLOSED && own === events) setTimeout(() => { if (own === events) start(); }, 1500);
+    if (own.readyState === EventSource.CLOSED) setTimeout(() => { if (own === events) start(); }, 1500);
   };
   own.onmessage = ({data}) => {
     if (own !== events) return;
     const message = JSON.parse(data);
     if (message.reset) return start();
     if (message.error) return live(message.error, true);
-    hw.study.apply(message);
+    study.apply(message);
     live("live");
     changed();
   };
@@ -111,12 +129,19 @@ function changed() {
     if (document.querySelector(".chart svg:hover") && performance.now() - begun < 3000) return setTimeout(attempt, 200);
     const from = performance.now();
     dirty = false;
-    head();
-    mounted?.update();
-    document.documentElement.dataset.number = String(hw.study.number);
-    setTimeout(() => { waiting = false; if (dirty) changed(); }, Math.max(200, 3 * (performance.now() - from)));
+    try {
+      if (hw.study) draw();
+    } finally {
+      setTimeout(() => { waiting = false; if (dirty) changed(); }, Math.max(200, 3 * (performance.now() - from)));
+    }
   };
   setTimeout(attempt, 60);
+}
+
+function draw() {
+  head();
+  mounted?.update();
+  document.documentElement.dataset.number = String(hw.study.number);
 }
 
 function head() {
@@ -136,38 +161,44 @@ function head() {
 
 // Shows the view of the address.
 hw.show = async () => {
-  const given = Object.fromEntries(new URLSearchParams(location.hash.slice(1))), isOther = (given.study ?? "") !== (hw.params.study ?? "");
+  const turn = shows.next(), given = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
   hw.params = {view: "front", ...given};
-  if (!hw.views[hw.params.view]) hw.params.view = "front";
-  if (isOther || !hw.study) return start();
-  const view = hw.views[hw.params.view], lacking = (view.needs ?? []).filter((kind) => !hw.study.loaded.has(kind));
-  if (lacking.length) {
-    const {study} = hw, found = await hw.source.study(lacking);
-    if (study !== hw.study || hw.views[hw.params.view] !== view) return;
-    study.apply(found, true);
-    lacking.forEach((kind) => study.loaded.add(kind));
-  }
+  if (!hw.views[hw.params.view] || (hw.views[hw.params.view].isServed && !hw.source.isLive)) hw.params.view = "front";
+  const {study} = hw, view = hw.views[hw.params.view];
+  if (study?.address !== (hw.params.study ?? "")) return start();
+  const lacking = (view.needs ?? []).filter((kind) => !study.loaded.has(kind));
   document.documentElement.removeAttribute("data-drawn");
-  head();
-  mounted = view.mount(byId("main"), hw.study);
-  document.documentElement.dataset.number = String(hw.study.number);
-  document.documentElement.dataset.drawn = hw.params.view;
+  try {
+    if (lacking.length) {
+      study.apply(await turn(hw.source.study(lacking)), true);
+      lacking.forEach((kind) => study.loaded.add(kind));
+    }
+    head();
+    mounted = null;
+    mounted = view.mount(freshRoot(), study, turn);
+    document.documentElement.dataset.number = String(study.number);
+    document.documentElement.dataset.drawn = hw.params.view;
+  } catch (error) {
+    failed(error);
+  }
 };
 
-let starting = null;
 async function start() {
-  const mine = starting = {};
+  const turn = loads.next();
   try {
-    await load();
-    if (mine === starting) await hw.show();
+    await load(turn);
+    await hw.show();
   } catch (error) {
-    if (mine !== starting) return;
-    problem(error instanceof TypeError ? "The server does not answer." : error.message);
-    if (hw.source.isLive && error instanceof TypeError) {
-      live("connection lost; trying again", true);
-      setTimeout(() => { if (mine === starting) start(); }, 1500);
-    }
+    failed(error);
   }
+}
+
+function failed(error) {
+  problem(error.message);
+  if (!(error instanceof hw.Unreachable)) return;
+  const turn = loads.next();
+  live("connection lost; trying again", true);
+  turn(hw.pause(1500)).then(start);
 }
 
 async function main() {
@@ -175,7 +206,7 @@ async function main() {
   if (hw.source.isLive && location.search) history.replaceState(null, "", location.pathname + location.hash);
   else if (!hw.source.isLive) await hw.source.open();
   hw.params = {view: "front", ...Object.fromEntries(new URLSearchParams(location.hash.slice(1)))};
-  addEventListener("hashchange", () => hw.show().catch((error) => problem(error.message)));
+  addEventListener("hashchange", hw.show);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => hw.study && hw.show());
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width && hw.study) { width = innerWidth; changed(); } });

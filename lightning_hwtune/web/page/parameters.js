@@ -4,7 +4,7 @@
 hw.views.parameters = {
   title: "Parameters",
   needs: ["curves"],
-  mount(root, study) {
+  mount(root, study, turn) {
     const names = study.objectives.map((item) => item.name);
     let chosen = names.includes(hw.params.y) ? hw.params.y : names[0], entries = null;
     const place = hw.el("div", {class: "chart"}), note = hw.el("p", {class: "note", id: "importance"}, "Computing the importance …");
@@ -17,7 +17,7 @@ hw.views.parameters = {
     async function load() {
       again.disabled = true;
       try {
-        entries = await hw.source.importance();
+        entries = await turn(hw.source.importance());
         draw();
         drawSlices();
       } catch (error) {

@@ -28,3 +28,18 @@ hw.configText = (config) => Object.entries(config).map(([name, value]) => `${nam
 
 // The unit of an axis of seconds.
 hw.timeUnit = (seconds) => seconds > 18000 ? ["h", 3600] : seconds > 300 ? ["min", 60] : ["s", 1];
+
+// Turns of something that only the newest may finish, such as the view that is shown. `next` begins one, and returns what
+// passes on a promise of this turn: once a newer turn has begun, it never settles, so that no code after it runs.
+hw.turns = () => {
+  let newest = 0;
+  return {
+    next() {
+      const mine = ++newest;
+      return (promise) => new Promise((done, failed) => {
+        promise.then((found) => { if (mine === newest) done(found); }, (error) => { if (mine === newest) failed(error); });
+      });
+    },
+  };
+};
+hw.pause = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));

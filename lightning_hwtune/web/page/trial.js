@@ -4,14 +4,14 @@
 hw.views.trial = {
   title: null,
   needs: ["curves"],
-  mount(root, study) {
-    const id = Number(hw.params.trial);
+  mount(root, study, turn) {
+    const id = Number(hw.params.trial), stories = hw.turns();
     if (!study.trials[id]) {
       root.replaceChildren(hw.el("p", {class: "problem"}, `There is no trial ${hw.params.trial}. Trials have the numbers 0 to ${study.trials.length - 1}.`));
       return {update: () => { if (hw.study.trials[id]) hw.show(); }};
     }
     const names = study.objectives.map((item) => item.name);
-    let chosen = names.includes(hw.params.y) ? hw.params.y : names[0], seen = null, story = null;
+    let chosen = names.includes(hw.params.y) ? hw.params.y : names[0], seen = null;
     const title = hw.el("h2", {id: "trial"}), facts = hw.el("div"), curve = hw.el("div", {class: "chart"});
     const log = hw.el("div", {id: "story"}, hw.el("p", {class: "empty"}, "Loading the story …"));
     const step = (change, text) => hw.el("a", {href: hw.address({view: "trial", trial: id + change}), hidden: !study.trials[id + change]}, text);
@@ -56,7 +56,7 @@ hw.views.trial = {
       facts.replaceChildren(hw.el("dl", {}, pairs.flatMap(([name, value]) => [hw.el("dt", {}, name),
         hw.el("dd", {title: typeof value === "number" ? String(value) : null, "data-fact": name}, hw.number(value))])));
       drawCurve();
-      hw.source.trial(id).then((found) => { if (found) showStory(log, found); }, (error) => log.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
+      turn(stories.next()(hw.source.trial(id))).then((found) => { if (found) showStory(log, found); }, (error) => log.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
     }
     update();
     return {update, redraw: drawCurve};
