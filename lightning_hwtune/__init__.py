@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         StudyMismatchError,
         StudyNotFoundError,
         TrialError,
+        UnknownArgumentError,
+        UnknownAttributeError,
     )
     from lightning_hwtune.planning.advised_policy import AdvisedAllocation
     from lightning_hwtune.searchers.evolution import Evolution
@@ -149,6 +151,8 @@ __all__ = [
     "TrainSeconds",
     "Trial",
     "TrialError",
+    "UnknownArgumentError",
+    "UnknownAttributeError",
     "__version__",
     "read_catalogue",
     "read_profile",

@@ -2,8 +2,10 @@
 
     HwTuneError
     ├── ArgumentError           (ValueError)    a value is not allowed: correct the call
-    ├── RenamedArgumentError    (TypeError)     a misspelt name, or one from another tool: see the message
-    ├── RenamedAttributeError   (AttributeError)  the same for an attribute or method
+    ├── UnknownArgumentError    (TypeError)     no argument has this name: see the message for the nearest one
+    │   └── RenamedArgumentError                it has another name or another place here: see the message
+    ├── UnknownAttributeError   (AttributeError)  the same for an attribute or method
+    │   └── RenamedAttributeError
     ├── OwnedArgumentError      (TypeError)     the study sets this argument: leave it out
     ├── MetricError             (LookupError)   an objective was never logged: log it, or correct its name
     ├── StudyMismatchError      (ValueError)    a stored study was made with other settings: rename, or restore them
@@ -40,6 +42,8 @@ __all__ = [
     "StudyMismatchError",
     "StudyNotFoundError",
     "TrialError",
+    "UnknownArgumentError",
+    "UnknownAttributeError",
     "first_line",
     "nearest",
     "shown",
@@ -69,8 +73,8 @@ def _rebuild_argument_error(argument: str, received: object, allowed: str, hint:
     return ArgumentError(argument, received, allowed, hint=hint)
 
 
-class RenamedArgumentError(HwTuneError, TypeError):
-    """The name of an argument that is misspelt or comes from another tool."""
+class UnknownArgumentError(HwTuneError, TypeError):
+    """The name of an argument that does not exist, for example a misspelt one."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
@@ -80,8 +84,12 @@ class RenamedArgumentError(HwTuneError, TypeError):
         return type(self), (self.given, self.here)
 
 
-class RenamedAttributeError(HwTuneError, AttributeError):
-    """The name of an attribute or method that is misspelt or comes from another tool."""
+class RenamedArgumentError(UnknownArgumentError):
+    """The name of an argument from another tool, or from another call or key of this package."""
+
+
+class UnknownAttributeError(HwTuneError, AttributeError):
+    """The name of an attribute or method that does not exist, for example a misspelt one."""
 
     def __init__(self, given: str, here: str) -> None:
         self.given, self.here = given, here
@@ -89,6 +97,10 @@ class RenamedAttributeError(HwTuneError, AttributeError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.given, self.here)
+
+
+class RenamedAttributeError(UnknownAttributeError):
+    """The name of an attribute or method from another tool."""
 
 
 class OwnedArgumentError(HwTuneError, TypeError):

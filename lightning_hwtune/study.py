@@ -161,7 +161,7 @@ class Study:
         max_failures: the study ends when this many trials have failed.
 
     Raises:
-        ArgumentError, RenamedArgumentError: an argument is not allowed; the message says what is allowed.
+        ArgumentError, UnknownArgumentError: an argument is not allowed; the message says what is allowed.
         StudyMismatchError: the stored study has a different space, objectives, constraints, scheduler, seed or batch.
 
     Examples:

@@ -152,7 +152,7 @@ def test_ask_takes_save_every_as_the_message_about_an_interruption_says(
 @pytest.mark.parametrize("name", ["n_trials", "timeout", "max_tirals", "direction"])
 def test_other_arguments_of_ask_are_answered_by_name(tmp_path: Path, name: str) -> None:
     study = small_study(tmp_path)
-    with pytest.raises(hwt.RenamedArgumentError, match=rf"Study\.ask\({name}=\.\.\.\)"):
+    with pytest.raises(hwt.UnknownArgumentError, match=rf"Study\.ask\({name}=\.\.\.\)"):
         study.ask(**{name: 1})
     assert not (study.dir / "study.db").exists()
 
@@ -307,7 +307,7 @@ def test_a_value_is_not_told(tmp_path: Path, value: Any) -> None:
 def test_other_arguments_of_tell_are_answered_by_name(tmp_path: Path, name: str, said: str) -> None:
     study = small_study(tmp_path)
     trial = ask(study)
-    with pytest.raises(hwt.RenamedArgumentError, match=rf"tell\({name}=.*{said}"):
+    with pytest.raises(hwt.UnknownArgumentError, match=rf"tell\({name}=.*{said}"):
         study.tell(trial, **{name: 0.5})
     study.close()
 

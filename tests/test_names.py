@@ -10,7 +10,7 @@ import pytest
 
 import lightning_hwtune
 from lightning_hwtune import ASHA, TPE, Choice, Float, Metric, Pool, Study
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, UnknownArgumentError
 from lightning_hwtune.forms.owners import OWNERS
 from lightning_hwtune.names import refuse_unknown, refuse_unknown_keys
 from lightning_hwtune.names.keywords import FILE_KEYWORDS, KEYWORDS
@@ -42,8 +42,9 @@ def test_habits_in_files(name: str):
 
 
 def test_unknown_names_get_the_nearest():
-    with pytest.raises(RenamedArgumentError, match=r"`Study.run\(max_trails=.*did you mean 'max_trials'\?$"):
+    with pytest.raises(UnknownArgumentError, match=r"`Study.run\(max_trails=.*did you mean 'max_trials'\?$") as error:
         refuse_unknown("Study.run", ["max_trails"], KNOWN)
+    assert type(error.value) is UnknownArgumentError  # a slip is not a name from another tool
     with pytest.raises(ArgumentError, match=r"`a\.max_trails` is 3; allowed: the keys .*Did you mean 'max_trials'"):
         refuse_unknown_keys("a.", {"max_trails": 3}, KNOWN)
 
@@ -69,7 +70,7 @@ def test_unknown_names_get_the_nearest():
     ],
 )
 def test_an_argument_of_another_call_is_named_with_that_call(call: Any, argument: str, place: str) -> None:
-    with pytest.raises(RenamedArgumentError) as error:
+    with pytest.raises(UnknownArgumentError) as error:
         call(**{argument: 1})
     assert error.value.here == place
 
@@ -78,7 +79,7 @@ def test_an_argument_of_another_call_is_named_with_that_call(call: Any, argument
 def test_no_answer_names_an_argument_that_the_call_does_not_have(call: Any) -> None:
     known = inspect.signature(call).parameters
     for name in KEYWORDS.keys() - known.keys():
-        with pytest.raises(RenamedArgumentError) as error:
+        with pytest.raises(UnknownArgumentError) as error:
             call(**{name: 1})
         own = re.match(r"use `(\w+)`(?! of)", error.value.here)
         assert own is None or own[1] in known, (name, error.value.here)
@@ -106,7 +107,7 @@ def test_the_owners_have_their_arguments() -> None:
 )
 def test_a_key_of_another_part_of_a_study_file_is_named_with_its_place(changes: dict[str, Any], place: str) -> None:
     space, objectives = {"lr": {"type": "float", "low": 0, "high": 1}}, [{"metric": "e", "mode": "min"}]
-    with pytest.raises(RenamedArgumentError, match=re.escape(place)):
+    with pytest.raises(UnknownArgumentError, match=re.escape(place)):
         StudySettings.from_dict({"study": "x", "train": "m:f", "space": space, "objectives": objectives, **changes})
 
 
@@ -117,6 +118,6 @@ def test_an_error_about_arguments_has_one_traceback() -> None:
         (Study.why, {}),
         (Metric, {"name": "x"}),
     ):
-        with pytest.raises((RenamedArgumentError, ArgumentError)) as error:
+        with pytest.raises((UnknownArgumentError, ArgumentError)) as error:
             call(**given)
         assert error.value.__context__ is None

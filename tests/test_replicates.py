@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import lightning_hwtune as hwt
 from lightning_hwtune.cli.commands import app
 from lightning_hwtune.core.record import TrialState
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StudyNotFoundError
+from lightning_hwtune.errors import ArgumentError, StudyNotFoundError, UnknownArgumentError
 from lightning_hwtune.views.replicates import replicates_hint
 
 QUIET: dict[str, Any] = {"progress": False, "executor": "inline"}
@@ -110,7 +110,7 @@ def test_used_time_is_refused_and_a_higher_limit_is_enough(tmp_path: Path) -> No
         study.replicate(max_time=0.001, **QUIET)
     assert study.replicate(seeds=1, max_time="1h", **QUIET)["replicates"].tolist() == [1]
     assert study.state().search_limits.max_time_s is None
-    with pytest.raises(RenamedArgumentError, match="max_trials"):
+    with pytest.raises(UnknownArgumentError, match="max_trials"):
         study.replicate(max_trials=3, **QUIET)  # type: ignore[call-arg]
 
 

@@ -164,13 +164,13 @@ def test_a_wrong_call_is_told_what_was_given_and_what_is_allowed(name: str, tmp_
 @pytest.mark.parametrize("name", HABITS)
 def test_a_habit_or_a_slip_gets_an_answer(name: str) -> None:
     call, said = HABITS[name]
-    with pytest.raises(hwt.RenamedArgumentError) as caught:
+    with pytest.raises(hwt.UnknownArgumentError) as caught:
         call()
     assert said in str(caught.value)
 
 
 def test_the_callback_has_no_monitor() -> None:
-    with pytest.raises(hwt.RenamedArgumentError, match="study's objectives"):
+    with pytest.raises(hwt.UnknownArgumentError, match="study's objectives"):
         hwt.RungCallback(monitor="val_loss")
 
 

@@ -119,7 +119,7 @@ class Constraint(Given):
         """Returns the constraint that `to_dict` described.
 
         Raises:
-            ArgumentError, RenamedArgumentError: the data has another form.
+            ArgumentError, UnknownArgumentError: the data has another form.
         """
         if not isinstance(data, Mapping):
             raise ArgumentError("constraints", data, "mappings such as {'name': 'params', 'at_most': 1000000}")

@@ -18,7 +18,7 @@ from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.forms.given import given_settings
 from lightning_hwtune.plugins import Registry
 
@@ -136,5 +136,5 @@ def _kept(registry: Registry[T], part: T, stored: T, given: frozenset[str], *, r
         return part
     try:
         return registry.rebuilt(merged)
-    except (ArgumentError, RenamedArgumentError, TypeError):
+    except (ArgumentError, UnknownArgumentError, TypeError):
         return part  # given and stored settings do not match, which is then reported as a difference

@@ -270,7 +270,7 @@ class Objectives(Sequence[Objective]):
         """Returns the objectives that `to_dict` described, with the constraints of `Constraint.to_dict`.
 
         Raises:
-            ArgumentError, RenamedArgumentError: the data has another form.
+            ArgumentError, UnknownArgumentError: the data has another form.
         """
         items = [objective_from_data(form) for form in _FORMS.read("objectives", data)]
         return cls(items, [Constraint.from_dict(form) for form in constraints])

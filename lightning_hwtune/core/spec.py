@@ -22,7 +22,7 @@ from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.trainer_choices import check_trainer_choices
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, StorageError
+from lightning_hwtune.errors import ArgumentError, StorageError, UnknownArgumentError
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.run_options import LIMITS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
@@ -321,7 +321,7 @@ class StudySpec:
             )
         except KeyError as error:
             raise StorageError(f"the study's settings lack {error}: the log is damaged") from error
-        except RenamedArgumentError as error:
+        except UnknownArgumentError as error:
             text = f"the stored study is newer than this version, which does not know its setting `{error.given}`"
             raise StorageError(text) from error
         except (AttributeError, LookupError, TypeError, ValueError) as error:

@@ -14,7 +14,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.forms.given import giving
 from lightning_hwtune.forms.owners import OWNERS
 from lightning_hwtune.forms.settings import Setting, documented
@@ -134,7 +134,7 @@ def _bound(
     surplus = [] if _Kind.VAR_KEYWORD in kinds else [key for key in kwargs if key not in names]
     if surplus and not names and _Kind.VAR_POSITIONAL in kinds and not (elsewhere or {}).keys() & surplus:
         here = f"{name} takes its {kinds[_Kind.VAR_POSITIONAL]} one by one, without keywords"
-        raise RenamedArgumentError(f"{name}({surplus[0]}=...)", here)
+        raise UnknownArgumentError(f"{name}({surplus[0]}=...)", here)
     refuse_unknown(name, surplus, names, elsewhere, OWNERS)
     by_position = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
     positional = [item.name for item in known if item.kind in by_position]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, RenamedAttributeError, nearest, shown
+from lightning_hwtune.errors import (
+    ArgumentError,
+    RenamedArgumentError,
+    RenamedAttributeError,
+    UnknownArgumentError,
+    UnknownAttributeError,
+    nearest,
+    shown,
+)
 from lightning_hwtune.names.attributes import ATTRIBUTES
 from lightning_hwtune.names.keywords import FILE_KEYWORDS, KEYWORDS
 
@@ -30,8 +38,9 @@ def refuse_unknown(
             `elsewhere`.
 
     Raises:
-        RenamedArgumentError: the message has the name used here or, for a completely unknown name, all accepted names
-            and the nearest one.
+        RenamedArgumentError: the name is from another tool or belongs to another call; the message has the name or
+            the call to use.
+        UnknownArgumentError: the name is completely unknown; the message has all accepted names and the nearest one.
     """
     known, elsewhere, owners = list(known), elsewhere or {}, owners or {}
     for name in given:
@@ -41,7 +50,7 @@ def refuse_unknown(
         if name in KEYWORDS and name not in known:
             raise RenamedArgumentError(f"{where}({name}=...)", _placed(KEYWORDS[name], known, {**elsewhere, **owners}))
         takes = f"{where} takes {', '.join(known)}" if known else f"{where} takes no arguments"
-        raise RenamedArgumentError(f"{where}({name}=...)", f"{takes}{nearest(name, known)}")
+        raise UnknownArgumentError(f"{where}({name}=...)", f"{takes}{nearest(name, known)}")
 
 
 def _placed(answer: str, known: Iterable[str], places: Mapping[str, str]) -> str:
@@ -100,7 +109,6 @@ def unknown_attribute(owner: str, name: str, known: Iterable[str]) -> AttributeE
     if name.startswith("_"):
         return AttributeError(f"{owner} has no attribute {name!r}", name=name)
     public = [item for item in known if not item.startswith("_")]
-    here = ATTRIBUTES.get(owner, {}).get(name)
-    return RenamedAttributeError(
-        f"{owner}.{name}", here or f"the attributes are {', '.join(public)}{nearest(name, public)}"
-    )
+    if here := ATTRIBUTES.get(owner, {}).get(name):
+        return RenamedAttributeError(f"{owner}.{name}", here)
+    return UnknownAttributeError(f"{owner}.{name}", f"the attributes are {', '.join(public)}{nearest(name, public)}")

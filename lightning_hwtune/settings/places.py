@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 
 __all__ = ["in_file", "keyed", "located", "renamed"]
@@ -46,5 +46,5 @@ def renamed(as_name: Callable[[str], str]) -> Iterator[None]:
     except ArgumentError as error:
         allowed = error.allowed.replace("or None", "or null")
         raise ArgumentError(as_name(error.argument), error.received, allowed, hint=error.hint) from None
-    except RenamedArgumentError as error:
-        raise RenamedArgumentError(as_name(error.given), error.here) from None
+    except UnknownArgumentError as error:
+        raise type(error)(as_name(error.given), error.here) from None

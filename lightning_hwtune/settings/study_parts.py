@@ -84,7 +84,7 @@ def named(key: str, registry: Registry[_T], given: Mapping[str, Any] | str) -> _
     """Returns the part with the given `name` and options; plain text is a name without options.
 
     Raises:
-        ArgumentError, RenamedArgumentError: the name or an option is not allowed; the message starts with `key`.
+        ArgumentError, UnknownArgumentError: the name or an option is not allowed; the message starts with `key`.
     """
     form = {"name": given} if isinstance(given, str) else dict(given)
     name = form.pop("name", None)

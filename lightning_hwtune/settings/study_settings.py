@@ -58,7 +58,7 @@ class StudySettings:
     `given` has the keys that the file gives. A study that has begun keeps its stored values for the others.
 
     Raises:
-        ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message contains the key.
+        ArgumentError, UnknownArgumentError: a value or a name is not allowed; the message contains the key.
     """
 
     study: str
@@ -103,7 +103,7 @@ class StudySettings:
         """Reads a study file (YAML with OmegaConf interpolations) and applies Hydra-style overrides to it.
 
         Raises:
-            ArgumentError, RenamedArgumentError: the file cannot be read, or something in it or in an override is not
+            ArgumentError, UnknownArgumentError: the file cannot be read, or something in it or in an override is not
                 allowed; the message contains the file and the key.
         """
         data = read_study_file(path)
@@ -115,7 +115,7 @@ class StudySettings:
         """Returns the settings from a file's plain data, whose interpolations are resolved.
 
         Raises:
-            ArgumentError, RenamedArgumentError: as for `from_dict`; the message also contains the file.
+            ArgumentError, UnknownArgumentError: as for `from_dict`; the message also contains the file.
         """
         with in_file(path):
             return cls.from_dict(plain_data(data, ""))
@@ -125,7 +125,7 @@ class StudySettings:
         """Returns the settings from plain data.
 
         Raises:
-            ArgumentError, RenamedArgumentError: as for the class; also if a key is unknown or missing.
+            ArgumentError, UnknownArgumentError: as for the class; also if a key is unknown or missing.
         """
         refuse_unknown_keys("", data, FILE_KEYS, places=FILE_PLACES)
         for key, item in FILE_KEYS.items():

@@ -20,7 +20,7 @@ from lightning_hwtune.core.searchers import History, Searcher
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, Parameter, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.streams import stream
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.testing.study_driver import Driver
 
 OPTIMIZERS = Choice(["adam", "sgd", "rmsprop"])
@@ -275,7 +275,7 @@ def test_a_number_of_devices_has_no_condition() -> None:
 
 
 def test_another_tools_names_of_conditions_have_the_name_here() -> None:
-    with pytest.raises(RenamedArgumentError, match="use `when`"):
+    with pytest.raises(UnknownArgumentError, match="use `when`"):
         Float(0, 1, parent_name="optimizer")  # type: ignore[call-arg]
 
 

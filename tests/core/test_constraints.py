@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.feasibility import LARGEST_LOSS, is_violator
 from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
-from lightning_hwtune.errors import ArgumentError, MetricError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, MetricError, UnknownArgumentError
 
 BOUNDED = Objectives(
     [Metric("error", "min", at_most=0.2), Metric("acc", "max", at_least=0.5), TrainSeconds(resolution=0.0)],
@@ -175,5 +175,5 @@ def test_wrong_constraints_are_refused(make: Any, text: str) -> None:
 
 
 def test_an_unknown_keyword_is_refused_with_the_right_one() -> None:
-    with pytest.raises(RenamedArgumentError, match="at_most"):
+    with pytest.raises(UnknownArgumentError, match="at_most"):
         Constraint("a", at_mots=1)  # type: ignore[call-arg]

@@ -18,7 +18,7 @@ from lightning_hwtune.core.ranking.fronts import front_ranks, is_dominated
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.resolution import rounded
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.settings import StudySettings
 
 VALUE = st.floats(allow_nan=True, allow_infinity=True)
@@ -173,7 +173,7 @@ def test_a_study_file_has_resolutions() -> None:
     ],
 )
 def test_a_wrong_measured_objective_in_a_study_file_is_refused(wrong: Any, text: str) -> None:
-    with pytest.raises((ArgumentError, RenamedArgumentError), match=text):
+    with pytest.raises((ArgumentError, UnknownArgumentError), match=text):
         settings(wrong).study_kwargs()
 
 

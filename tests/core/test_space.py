@@ -18,7 +18,7 @@ from scipy import stats
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.parameters.options import option_key
 from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, Parameter, SearchSpace
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 
 SPACE = SearchSpace(
     lr=Float(1e-4, 1e-1, log=True),
@@ -481,13 +481,13 @@ def test_numbers_that_yaml_reads_as_text_are_numbers() -> None:
         ({"type": "float", "low": 1}, ArgumentError, "a mapping with the key 'high'"),
         ({"type": "float", "low": 2, "high": 1}, ArgumentError, "`lr.high` is 1"),
         ({"type": "float", "low": "small", "high": 1}, ArgumentError, "`lr.low` is 'small'"),
-        ({"type": "float", "low": 0, "high": 1, "step": 1}, RenamedArgumentError, "a float has no step"),
+        ({"type": "float", "low": 0, "high": 1, "step": 1}, UnknownArgumentError, "a float has no step"),
         ({"type": "floot", "low": 0, "high": 1}, ArgumentError, "`lr.type` is 'floot'"),
         ({"low": 0, "high": 1}, ArgumentError, "`lr.type` is None"),
         ({"type": "num_devices", "counts": 2}, ArgumentError, "`lr.counts` is 2"),
-        ({"type": "float", "min": 0, "max": 1}, RenamedArgumentError, "`lr.min`.*use `low`"),
-        ({"type": "choice", "values": [1]}, RenamedArgumentError, "use `options`"),
-        ({"type": "loguniform", "low": 1, "high": 2}, RenamedArgumentError, "log: true"),
+        ({"type": "float", "min": 0, "max": 1}, UnknownArgumentError, "`lr.min`.*use `low`"),
+        ({"type": "choice", "values": [1]}, UnknownArgumentError, "use `options`"),
+        ({"type": "loguniform", "low": 1, "high": 2}, UnknownArgumentError, "log: true"),
         ([0.1, 0.2], ArgumentError, "a mapping such as"),
     ],
 )

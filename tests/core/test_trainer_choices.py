@@ -81,7 +81,7 @@ def test_a_stored_parameter_is_the_same(name: str) -> None:
     ],
 )
 def test_other_values_are_refused_when_the_parameter_is_made(make: Any, words: list[str]) -> None:
-    with pytest.raises((hwt.ArgumentError, hwt.RenamedArgumentError)) as caught:
+    with pytest.raises((hwt.ArgumentError, hwt.UnknownArgumentError)) as caught:
         make()
     assert all(word in str(caught.value) for word in words)
 

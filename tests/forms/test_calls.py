@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lightning_hwtune as hwt
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, RenamedAttributeError
+from lightning_hwtune.errors import ArgumentError, RenamedAttributeError, UnknownArgumentError, UnknownAttributeError
 from lightning_hwtune.names.attributes import ATTRIBUTES
 
 CONSTRUCTORS = (
@@ -23,7 +23,7 @@ CONSTRUCTORS = (
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 def test_every_constructor_answers_unknown_keywords(name: str) -> None:
-    with pytest.raises(RenamedArgumentError, match=rf"`{name}\(nothing_known=...\)`.*{name} takes"):
+    with pytest.raises(UnknownArgumentError, match=rf"`{name}\(nothing_known=...\)`.*{name} takes"):
         getattr(hwt, name)(nothing_known=1)
 
 
@@ -61,7 +61,7 @@ HABITS: dict[str, tuple[Callable[[], Any], str]] = {
 @pytest.mark.parametrize("name", HABITS)
 def test_a_habit_is_answered_by_name(name: str) -> None:
     call, said = HABITS[name]
-    with pytest.raises(RenamedArgumentError) as caught:
+    with pytest.raises(UnknownArgumentError) as caught:
         call()
     assert said in str(caught.value)
 
@@ -112,15 +112,16 @@ def test_an_attribute_of_another_tool_is_answered(owners: dict[str, Any], owner:
     [("Study", "frnt", "front"), ("Trial", "reprt", "report"), ("lightning_hwtune", "Chioce", "Choice")],
 )
 def test_a_slip_gets_the_nearest_attribute(owners: dict[str, Any], owner: str, name: str, near: str) -> None:
-    with pytest.raises(AttributeError, match=f"did you mean '{near}'"):
+    with pytest.raises(AttributeError, match=f"did you mean '{near}'") as caught:
         getattr(owners[owner], name)
+    assert type(caught.value) is UnknownAttributeError  # a slip is not a name from another tool
 
 
 @pytest.mark.parametrize("owner", ATTRIBUTES)
 def test_what_python_asks_for_itself_stays_an_ordinary_error(owners: dict[str, Any], owner: str) -> None:
     with pytest.raises(AttributeError) as caught:
         _ = owners[owner]._repr_svg_
-    assert not isinstance(caught.value, RenamedAttributeError)
+    assert not isinstance(caught.value, UnknownAttributeError)
 
 
 @pytest.mark.parametrize("value", [0.5, [0.1, 0.2], (0.5,), 3, {"loss": 0.5}, ""], ids=repr)
@@ -271,5 +272,5 @@ def test_a_report_in_the_form_of_another_tool(owners: dict[str, Any], args: Any,
 
 
 def test_a_parameter_is_no_attribute_of_a_trial(owners: dict[str, Any]) -> None:
-    with pytest.raises(RenamedAttributeError, match=r"`Trial\.x`: use trial\['x'\]"):
+    with pytest.raises(UnknownAttributeError, match=r"`Trial\.x`: use trial\['x'\]"):
         _ = owners["Trial"].x

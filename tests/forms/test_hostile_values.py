@@ -16,7 +16,7 @@ import torch
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core.objectives import Objectives
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 
 TASK = {"name": "t", "values": {"x": [0.1, 0.2]}, "losses": [[1.0], [2.0]]}
 ERROR = [{"name": "error", "mode": "min"}]
@@ -165,7 +165,7 @@ CALLS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_value_that_cannot_be_read_is_refused(call: Callable[[], Any]) -> None:
-    with pytest.raises((ArgumentError, RenamedArgumentError)):
+    with pytest.raises((ArgumentError, UnknownArgumentError)):
         call()
 
 
@@ -222,5 +222,5 @@ def test_values_of_numpy_in_a_task_become_plain() -> None:
 )
 def test_a_wrong_number_of_arguments_is_refused(call: Callable[[hwt.Study], Any], tmp_path: Any) -> None:
     study = hwt.Study("s", SPACE, [hwt.Metric("error", "min")], scheduler=ASHA, pool=hwt.Pool("cpu", 1), dir=tmp_path)
-    with pytest.raises((ArgumentError, RenamedArgumentError)):
+    with pytest.raises((ArgumentError, UnknownArgumentError)):
         call(study)

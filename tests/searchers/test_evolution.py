@@ -66,7 +66,7 @@ class TestWhatIsRefused:
         ],
     )
     def test_wrong_arguments(self, arguments: dict[str, Any], says: str) -> None:
-        with pytest.raises((ArgumentError, hwt.RenamedArgumentError), match=says):
+        with pytest.raises((ArgumentError, hwt.UnknownArgumentError), match=says):
             hwt.Evolution(**arguments)
 
     def test_objectives_that_do_not_fit_nsga3(self) -> None:

@@ -166,7 +166,7 @@ class TestSettings:
         ],
     )
     def test_a_wrong_study_file_is_answered(self, form: Any, says: str) -> None:
-        with pytest.raises((ArgumentError, hwt.RenamedArgumentError), match=says):
+        with pytest.raises((ArgumentError, hwt.UnknownArgumentError), match=says):
             hwt.Study("x", SMALL, TWO, max_epochs=3, searcher=form)
 
 

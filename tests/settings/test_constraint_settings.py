@@ -13,7 +13,7 @@ from test_study_settings import MINIMAL, TEXT, load, settings
 
 import lightning_hwtune as hwt
 from lightning_hwtune.apps.hydra.node import HWTUNE_KEYS
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.settings.schema import study_file_schema
 
 PARAMS = {"name": "params", "at_most": 1000}
@@ -68,11 +68,11 @@ def test_a_wrong_constraint_is_refused_with_its_key(changes: dict[str, Any], tex
 
 
 def test_names_of_keys_are_corrected() -> None:
-    with pytest.raises(RenamedArgumentError, match=r"write \{name: params"):
+    with pytest.raises(UnknownArgumentError, match=r"write \{name: params"):
         settings(constraints=[{"metric": "params", "at_most": 1}])
     with pytest.raises(ArgumentError, match="Did you mean 'at_most'"):
         settings(constraints=[{"name": "params", "atmost": 1}])
-    with pytest.raises((ArgumentError, RenamedArgumentError), match="constraints"):
+    with pytest.raises((ArgumentError, UnknownArgumentError), match="constraints"):
         settings(constraint=[PARAMS])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
 
 KNOWN = ("study", "space", "objectives", "scheduler", "searcher", "pool", "seed", "max_trials", "max_time")
@@ -110,7 +110,7 @@ def test_refuses(text: str, says: str):
 
 
 def test_answers_a_habit():
-    with pytest.raises(RenamedArgumentError, match=r"override n_trials.*use `max_trials`"):
+    with pytest.raises(UnknownArgumentError, match=r"override n_trials.*use `max_trials`"):
         overridden("n_trials=3")
 
 

@@ -13,7 +13,7 @@ import lightning_hwtune as hwt
 from lightning_hwtune.core.ranking.front_order import WITHIN
 from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.core.spec import Limits
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.forms import parse_bytes
 from lightning_hwtune.forms.run_options import RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
@@ -254,7 +254,7 @@ def test_needs(key: str):
     ],
 )
 def test_answers_habits(changes: dict[str, Any], says: str):
-    with pytest.raises(RenamedArgumentError, match=says):
+    with pytest.raises(UnknownArgumentError, match=says):
         settings(**changes)
 
 
@@ -269,7 +269,7 @@ def test_an_error_names_the_file_and_the_key(tmp_path: Path):
         load(tmp_path, TEXT.replace("eta: 4", "eta: 0.5"))
     assert error.value.argument == f"{path}: scheduler.eta"
     assert error.value.received == 0.5
-    with pytest.raises(RenamedArgumentError, match=r"study\.yaml: timeout"):
+    with pytest.raises(UnknownArgumentError, match=r"study\.yaml: timeout"):
         load(tmp_path, TEXT + "timeout: 3\n")
 
 

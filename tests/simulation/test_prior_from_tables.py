@@ -10,7 +10,7 @@ import pytest
 from table_files import write_table
 
 import lightning_hwtune as hwt
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.simulation.tables import Table
 
 
@@ -50,5 +50,5 @@ def test_what_is_learned_from_a_table_may_come_from_generators(small: Table) -> 
     ids=repr,
 )
 def test_nonsense_about_a_table_is_refused(small: Table, wrong: dict[str, Any]) -> None:
-    with pytest.raises((ArgumentError, RenamedArgumentError)):
+    with pytest.raises((ArgumentError, UnknownArgumentError)):
         hwt.ParetoPrior.from_table(small, **wrong)

@@ -17,7 +17,7 @@ from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.executor import RunSetup, abilities_of
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.testing import check_executor
 
 SHORT_S = 1.5  # for executors that never end a segment
@@ -216,7 +216,7 @@ def test_abilities_of_another_kind_are_refused(use: Any) -> None:
 def test_abilities_are_checked_when_they_are_made(given: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError, match="Abilities"):
         hwt.Abilities(**given)
-    with pytest.raises(RenamedArgumentError, match="did you mean 'max_devices'"):
+    with pytest.raises(UnknownArgumentError, match="did you mean 'max_devices'"):
         hwt.Abilities(max_device=1)  # type: ignore[call-arg]
 
 

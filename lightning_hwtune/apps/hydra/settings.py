@@ -58,7 +58,7 @@ class SweepSettings:
         """Reads the node.
 
         Raises:
-            ArgumentError, RenamedArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
+            ArgumentError, UnknownArgumentError: a value is not allowed, or a key of `hwtune` is unknown.
         """
         data = _defaults(SWEEPER_KEYS) | plain_data(node, "hydra.sweeper")
         _read_forms("hydra.sweeper.", data, SWEEPER_KEYS)

@@ -66,7 +66,7 @@ class CliStudy:
             given: keys of a study file that override all others.
 
         Raises:
-            ArgumentError, RenamedArgumentError: a value or a name is not allowed; the message says what is allowed.
+            ArgumentError, UnknownArgumentError: a value or a name is not allowed; the message says what is allowed.
         """
         files = [config] if isinstance(config, Path) else list(config)
         is_one = len(files) == 1

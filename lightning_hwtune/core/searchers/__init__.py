@@ -12,7 +12,7 @@ from lightning_hwtune.core.searchers.prior import ParetoPrior
 from lightning_hwtune.core.searchers.random import Random
 from lightning_hwtune.core.searchers.sobol import Sobol
 from lightning_hwtune.core.searchers.tpe import TPE
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.plugins import Registry
 
 __all__ = [
@@ -60,5 +60,5 @@ def searcher_from_settings(settings: Mapping[str, Any]) -> Searcher:
     """
     try:
         return SEARCHER_REGISTRY.rebuilt(settings)
-    except RenamedArgumentError as error:
+    except UnknownArgumentError as error:
         raise ArgumentError(f"searcher {settings['name']}", error.given, error.here) from None

@@ -24,7 +24,7 @@ from lightning_hwtune.apps.trainer_settings import Horizon
 from lightning_hwtune.core.parameters import Float
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.engine.check_segment_orders import check_segment_order
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.names.keywords import FILE_KEYWORDS
 from lightning_hwtune.settings import StudySettings
@@ -161,7 +161,7 @@ def test_a_key_that_is_not_there_has_its_default(changes: dict[str, Any], withou
 
 
 def test_another_tools_name_gets_an_answer() -> None:
-    with pytest.raises(RenamedArgumentError, match="max_time"):
+    with pytest.raises(UnknownArgumentError, match="max_time"):
         SweepSettings.of(node(hwtune={"timeout": 3}))
 
 
@@ -183,7 +183,7 @@ def test_another_tools_name_gets_an_answer() -> None:
 )
 def test_keys_of_hwtune_that_are_set_elsewhere(key: str, instead: str) -> None:
     with pytest.raises(
-        RenamedArgumentError, match=re.escape(f"unknown argument `hydra.sweeper.hwtune.{key}`")
+        UnknownArgumentError, match=re.escape(f"unknown argument `hydra.sweeper.hwtune.{key}`")
     ) as refused:
         SweepSettings.of(node(hwtune={key: "x"}))
     assert instead in refused.value.here
@@ -191,7 +191,7 @@ def test_keys_of_hwtune_that_are_set_elsewhere(key: str, instead: str) -> None:
 
 def test_each_answer_names_a_key_that_exists() -> None:
     for key in {*FILE_KEYS, *FILE_KEYWORDS} - {*HWTUNE_KEYS}:
-        with pytest.raises(RenamedArgumentError) as refused:
+        with pytest.raises(UnknownArgumentError) as refused:
             SweepSettings.of(node(hwtune={key: "x"}))
         if ours := re.match(r"use `(\w+)`", refused.value.here):
             assert ours[1] not in NOT_IN_HWTUNE, key
@@ -209,7 +209,7 @@ def test_each_answer_names_a_key_that_exists() -> None:
     ],
 )
 def test_keys_of_hwtune_beside_it_are_refused(key: str, instead: str) -> None:
-    with pytest.raises(RenamedArgumentError, match=f"`hydra.sweeper.{key}`: set `hydra.sweeper.{instead}`"):
+    with pytest.raises(UnknownArgumentError, match=f"`hydra.sweeper.{key}`: set `hydra.sweeper.{instead}`"):
         SweepSettings.of(node(**{key: "1h"}))
 
 

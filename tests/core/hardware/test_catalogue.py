@@ -8,7 +8,7 @@ import pytest
 
 from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
 from lightning_hwtune.core.hardware.catalogue_text import instances_of_csv, instances_of_toml
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 
 BUILTIN = Catalogue.builtin()
 OWN = InstanceType("rig", 1.5, devices=2, accelerator="RTX-4090", vcpus=16)
@@ -85,7 +85,7 @@ def test_a_wrong_condition_is_refused(conditions: dict[str, object], words: list
 
 
 def test_a_misspelt_condition_and_a_misspelt_name_get_the_right_one() -> None:
-    with pytest.raises(RenamedArgumentError, match="min_devices"):
+    with pytest.raises(UnknownArgumentError, match="min_devices"):
         BUILTIN.where(min_device=1)  # type: ignore[call-arg]
     with pytest.raises(ArgumentError, match=r"did you mean 'g4dn.12xlarge'"):
         BUILTIN["g4dn.12xlarg"]

@@ -18,7 +18,7 @@ from lightning_hwtune.core.schedulers import ASHA
 from lightning_hwtune.core.searchers import TPE, Random
 from lightning_hwtune.core.space import Choice, Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.settings import StudySettings
 from lightning_hwtune.settings.run_rules import check_instances
 from lightning_hwtune.settings.schema import study_file_schema
@@ -195,7 +195,7 @@ pool: {{accelerator: cpu, devices: 1}}
 def test_a_study_file_names_types_or_conditions(form: str, words: list[str], tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(FILE.format(machine=form))
-    with pytest.raises((ArgumentError, RenamedArgumentError)) as caught:
+    with pytest.raises((ArgumentError, UnknownArgumentError)) as caught:
         StudySettings.load(path)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 

@@ -11,7 +11,7 @@ from scaling_examples import BATCH, LANGUAGE, LOOKUP, PER_NODE, VISION, plain_se
 
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingShape
 from lightning_hwtune.core.hardware.scaling.step_time import StepTime
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 
 
 @functools.cache
@@ -184,7 +184,7 @@ def test_impossible_sizes_are_refused_by_name(size: tuple[Any, ...], name: str) 
     ],
 )
 def test_a_misspelt_argument_gets_the_right_name(call: Any, name: str) -> None:
-    with pytest.raises(RenamedArgumentError, match=name):
+    with pytest.raises(UnknownArgumentError, match=name):
         call()
 
 

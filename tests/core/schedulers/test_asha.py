@@ -19,7 +19,7 @@ from lightning_hwtune.core.decisions import Continue, Pause, Stop
 from lightning_hwtune.core.ranking.fronts import front_ranks, is_dominated
 from lightning_hwtune.core.ranking.order import total_order
 from lightning_hwtune.core.schedulers import ASHA
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 
 VALUE = st.one_of(*[st.integers(0, 9).map(float)] * 6, st.sampled_from([0.5, math.nan, math.inf]))
 
@@ -386,7 +386,7 @@ def test_the_expected_rungs_begin_with_all_trials_and_thin_out(n: int, brackets:
     ],
 )
 def test_names_of_other_tools_are_answered_with_ours(given: dict[str, object], says: str) -> None:
-    with pytest.raises(RenamedArgumentError, match=says):
+    with pytest.raises(UnknownArgumentError, match=says):
         ASHA(max_epochs=27, **given)
 
 
@@ -409,5 +409,5 @@ def test_names_of_other_tools_are_answered_with_ours(given: dict[str, object], s
     ],
 )
 def test_settings_that_are_not_allowed_are_refused(given: dict[str, object], argument: str) -> None:
-    with pytest.raises((ArgumentError, RenamedArgumentError), match=argument):
+    with pytest.raises((ArgumentError, UnknownArgumentError), match=argument):
         ASHA(**given)

@@ -38,7 +38,7 @@ from lightning_hwtune.core.schedulers import (
 )
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.testing import scheduler_contract as contract
 from lightning_hwtune.testing.random_race import answers_of
 from lightning_hwtune.testing.scheduler_studies import rough_curve
@@ -274,9 +274,9 @@ def test_the_limit_of_trials_may_grow(scheduler: Scheduler) -> None:
 @pytest.mark.parametrize("cls", SCHEDULERS.values())
 def test_wrong_habits_are_answered(cls: Any) -> None:
     for habit in ("max_t", "grace_period", "reduction_factor"):
-        with pytest.raises(RenamedArgumentError, match=": use `"):
+        with pytest.raises(UnknownArgumentError, match=": use `"):
             cls(**{habit: 3})
-    with pytest.raises(RenamedArgumentError, match="max_epochs"):
+    with pytest.raises(UnknownArgumentError, match="max_epochs"):
         cls(27, max_epoch=3)
     with pytest.raises(ArgumentError, match="exactly one"):
         cls()
@@ -307,7 +307,7 @@ def test_run_to_end_expects_all_trials_at_the_end() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"name": "ahsa", "max_epochs": 3}, {"name": "asha", "max_epoch": 3}])
 def test_unknown_settings_are_refused(settings: dict[str, object]) -> None:
-    with pytest.raises((ArgumentError, RenamedArgumentError)):
+    with pytest.raises((ArgumentError, UnknownArgumentError)):
         scheduler_from_settings(settings)
 
 
