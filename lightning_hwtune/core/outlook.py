@@ -1,7 +1,8 @@
 """The remaining time of a study: its own decisions, run forward on a copy of its state.
 
-Nothing is trained. Segments take the time given by `core.pace` and show values drawn by `core.likely_values`. New
-trials of a searcher that learns are better than known ones, so they are promoted more often (`core.learning_gain`).
+Nothing is trained. Segments take the time given by `core.pace` and show values drawn by `core.likely_values`. A
+searcher that learns is expected to draw as it did last: the configurations of its newest trials. Its new trials are
+better than known ones, so they are promoted more often (`core.learning_gain`).
 Rungs, promotions, reservations, finishers and limits come from the controller itself, so the forecast needs no formula
 for them. Trials end early by themselves as often, from one level to the next, as those seen so far. If there are many
 new trials, only the first hundred are run forward, and the others take as long as the second half of these. A run
@@ -15,7 +16,7 @@ import dataclasses
 import heapq
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
@@ -28,15 +29,18 @@ from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.remaining import Remaining
-from lightning_hwtune.core.searchers import Random
+from lightning_hwtune.core.searchers import History, Random, Searcher
 from lightning_hwtune.core.segment import Segment
+from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.core.streams import stream
 
 __all__ = ["Outlook", "cheaply_drawn", "outlook"]
 
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
 _MAX_STEPS = 100_000
 _MOST_NEW = 100  # number of new trials that are run forward
+_NEWEST_SHARE, _LEAST_NEWEST = 0.25, 5  # the newest trials, which new ones resemble: share of all, and their least number
 
 
 @final
@@ -61,15 +65,32 @@ def outlook(state: StudyState, now: float, paces: SeenPaces, *, n_runs: int = 5)
 
 
 def cheaply_drawn(state: StudyState) -> StudyState:
-    """Returns the state with a searcher that fits no model: a forecast needs some configuration, not the right one.
+    """Returns the state with a searcher that fits no model: a forecast needs likely configurations, not the right ones.
 
     Everything else is shared with `state`.
     """
     if state.spec.searcher.name in _CHEAP_SEARCHERS:
         return state
     other = copy.copy(state)
-    other.spec = dataclasses.replace(state.spec, searcher=Random())
+    other.spec = dataclasses.replace(state.spec, searcher=_LikeNewest())
     return other
+
+
+@final
+class _LikeNewest(Searcher):
+    """Draws configurations as the study's own searcher did last, because one that learns comes to prefer some of them.
+
+    If seconds are an objective, it soon draws fast configurations only.
+    """
+
+    name: ClassVar[str] = "random"
+
+    def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
+        """Returns one of the newest configurations, or one at random as long as there are few."""
+        newest = [trial.config for trial in history.trials[-math.ceil(_NEWEST_SHARE * len(history.trials)) :]]
+        if len(newest) < _LEAST_NEWEST:
+            return Random().propose(space, draw, seed, history)
+        return dict(newest[int(stream(seed, self.name, draw).integers(len(newest)))])
 
 
 @final

@@ -13,13 +13,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from study_driver import Driver, spec
 
-from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.controller import Controller
+from lightning_hwtune.core.decisions import Done, Start
 from lightning_hwtune.core.early_ends import EarlyEnds
 from lightning_hwtune.core.likely_values import LikelyValues
 from lightning_hwtune.core.objectives import Metric, Objectives
-from lightning_hwtune.core.outlook import outlook
+from lightning_hwtune.core.outlook import cheaply_drawn, outlook
 from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.core.schedulers import ASHA, Hyperband, RunToEnd, Scheduler
+from lightning_hwtune.core.searchers import TPE
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 
@@ -147,3 +149,16 @@ def test_a_limit_that_comes_first_ends_the_forecast(limits: dict[str, float], mo
         driver.step()
     seconds = left_s(driver)
     assert seconds == pytest.approx(most_s - driver.now)
+
+
+def test_what_a_searcher_came_to_draw_is_expected_of_it_further_on() -> None:
+    of_tpe = spec(scheduler=RunToEnd(1), searcher=TPE(), devices=1, space=SPACE, objectives=ONE)
+    driver = Driver(of_tpe, Limits(max_trials=100), curve)
+    while len(driver.state.trials) < 40:
+        driver.fill()
+        driver.step()
+    newest = {trial.config["x"] for trial in driver.state.trials[-10:]}
+    forward = Controller(cheaply_drawn(driver.state), lambda events: None)
+    answer = forward.ask(driver.now, 1)
+    assert isinstance(answer, Start)
+    assert answer.config["x"] in newest
