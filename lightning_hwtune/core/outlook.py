@@ -40,7 +40,7 @@ __all__ = ["Outlook", "cheaply_drawn", "outlook"]
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
 _MAX_STEPS = 100_000
 _MOST_NEW = 100  # number of new trials that are run forward
-_NEWEST_SHARE, _LEAST_NEWEST = 0.25, 5  # the newest trials, which new ones resemble: share of all, and their least number
+_NEWEST_SHARE, _LEAST_NEWEST = 0.25, 5  # the newest trials, which new ones resemble: share, least number
 
 
 @final
