@@ -190,7 +190,7 @@ def _figures(folder: Path, n_kills: int, seed: int) -> dict[str, float]:
 
 
 def _rests(trial: TrialRecord) -> bool:
-    """Return whether a trial waits at a rung for a promotion, also if it was killed between its report and its save."""
+    """Return whether a trial waits at a rung for a promotion, even if it was killed between its report and its save."""
     return trial.state is TrialState.PAUSED or (trial.state is TrialState.WAITING and trial.resource in RUNGS)
 
 

@@ -135,7 +135,7 @@ def run(
         typer.Option(
             "--plan",
             metavar="plan.json",
-            help="Run by this plan of `hwtune plan --output`: its devices per trial, its trials and its limits.",
+            help="A plan of `hwtune plan --output` to run: its devices per trial, its trials and its limits.",
             show_default=False,
         ),
     ] = None,

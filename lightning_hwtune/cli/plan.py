@@ -124,7 +124,7 @@ def plan(
         typer.Option(
             "--compare",
             metavar="STUDY",
-            help="Show what was predicted for this study, and what it took. Only --dir and --format go with it.",
+            help="Show the prediction for this study, and what it took. Only --dir and --format can be added.",
             show_default=False,
         ),
     ] = None,

@@ -183,7 +183,7 @@ class Energy(Given):
 @checked_class()
 @dataclass(frozen=True, slots=True)
 class PeakMemory(Given):
-    """Most host memory that was resident in the trial's processes, in bytes, over all segments; minimised.
+    """The most host memory that was resident in the trial's processes, in bytes, over all segments; minimised.
 
     Processes of data loaders and the memory of GPUs are not included.
 

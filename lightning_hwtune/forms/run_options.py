@@ -111,7 +111,7 @@ _SaveEvery = Annotated[
         None,
         optional(integer(1)).but("a positive integer, the epochs between checkpoints, or None"),
         "Epochs between checkpoints while a trial trains, so that a crash loses at most this many epochs. "
-        "None: save only at pauses and at the end. It counts epochs also if the study counts steps or samples. A "
+        "None: save only at pauses and at the end. It counts epochs even if the study counts steps or samples. A "
         "loop that calls `trial.report` saves with `trial.save` instead.",
     ),
 ]

@@ -55,7 +55,7 @@ class Evolution(Searcher):
 
     Args:
         algorithm: "nsga2", or "nsga3", which spreads better over three and more objectives.
-        population: the number of parents, and of judged trials from which on children are drawn.
+        population: the number of parents. Children are drawn once this many trials are judged.
 
     Examples:
         >>> from lightning_hwtune.core.objectives import Objectives

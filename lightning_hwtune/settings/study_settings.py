@@ -125,7 +125,7 @@ class StudySettings:
         """Returns the settings from plain data.
 
         Raises:
-            ArgumentError, UnknownArgumentError: as for the class; also if a key is unknown or missing.
+            ArgumentError, UnknownArgumentError: as for the class, or a key is unknown or missing.
         """
         refuse_unknown_keys("", data, FILE_KEYS, places=FILE_PLACES)
         for key, item in FILE_KEYS.items():

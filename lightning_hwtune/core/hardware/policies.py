@@ -107,7 +107,7 @@ class DoublingAllocation(AllocationPolicy):
     Args:
         devices: the number of devices of a new trial.
         max_devices: the most devices of one trial; None for the whole pool.
-        factor: by which the number grows at a rung.
+        factor: the number of devices is multiplied by this at each rung.
 
     Examples:
         >>> space, pool = hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 8)

@@ -62,8 +62,8 @@ class AllocationPolicy(Given, abc.ABC):
     def begin(self, moment: Moment) -> Allocation:
         """Returns the devices of a new trial while a study runs; by default, those of `first`.
 
-        The answer must be one of `moment.counts`. A policy with this method should have a `reference`, so that a rung
-        does not rank on how many devices a trial happened to begin.
+        The answer must be one of `moment.counts`. A policy with this method should have a `reference`, so that the
+        rank in a rung does not depend on the devices with which a trial happened to begin.
         """
         return moment.allocation
 
