@@ -160,7 +160,14 @@ class IllegalMoveError(HwTuneError, RuntimeError):
 
 
 class TrialError(HwTuneError, RuntimeError):
-    """The training code failed in a way that ends the study; the message contains its traceback."""
+    """The training code failed in a way that ends the study; the message contains the lines of the user's code.
+
+    `traceback` is the whole traceback of the training code, or an empty text if there is none.
+    """
+
+    def __init__(self, text: str, *, traceback: str = "") -> None:
+        super().__init__(text)
+        self.traceback = traceback
 
 
 class StudyFailedError(TrialError):

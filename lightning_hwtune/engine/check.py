@@ -35,6 +35,7 @@ from lightning_hwtune.engine.resume_proof import (
 )
 from lightning_hwtune.errors import MetricError, TrialError
 from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.tracebacks import own_lines
 from lightning_hwtune.training.channel import Note, Probe, Report, SegmentOrder
 
 __all__ = ["Check", "run_check", "succeeded"]
@@ -113,7 +114,7 @@ def run_check(
 
     Raises:
         MetricError: an objective was not logged.
-        TrialError: the training code failed, never reported, or made no progress. The message contains the traceback.
+        TrialError: the training code failed, never reported, or made no progress. The error has the traceback.
     """
     began, still_s = time.monotonic(), AUTO_STILL_S if isinstance(hang_timeout_s, str) else hang_timeout_s
     found: list[_ConfigFindings] = []
@@ -197,7 +198,8 @@ def succeeded(spec: StudySpec, order: SegmentOrder, found: CheckSegment) -> Chec
         why = text.rpartition("\n")[2]
         where = " when it resumed from a checkpoint" if order.checkpoint is not None else ""
         raise TrialError(
-            f"the check failed{where}, so nothing was started: {why}\n\nwith {dict(order.config)}:\n{text}"
+            f"the check failed{where}, so nothing was started: {why}\n\nwith {dict(order.config)}:\n{own_lines(text)}",
+            traceback=text,
         )
     if not found.reports:
         wanted = ", ".join(repr(name) for name in spec.objectives.metrics) or "an epoch"

@@ -23,6 +23,7 @@ from lightning_hwtune.engine.rented_nodes import RentedNodes
 from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
 from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.tracebacks import own_lines
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
 from lightning_hwtune.training.resume.identity import config_digest
 from lightning_hwtune.training.trial_fit import COUNTED_FIT
@@ -264,9 +265,11 @@ class Loop:
         self._make_room()  # the trial's own checkpoint could not be removed while it was running
         if is_first:
             why = first_line(ended.error)
-            self._fatal = TrialError(_FIRST.format(trial_id=trial_id, why=why, error=ended.error.rstrip()))
+            text = _FIRST.format(trial_id=trial_id, why=why, error=own_lines(ended.error.rstrip()))
+            self._fatal = TrialError(text, traceback=ended.error)
         elif state is TrialState.FAILED and nothing_yet:
-            self._fatal = TrialError(f"trial {trial_id}: {controller.state.trials[trial_id].error}")
+            text = controller.state.trials[trial_id].error
+            self._fatal = TrialError(f"trial {trial_id}: {own_lines(text)}", traceback=text)
 
     def _is_current(self, trial_id: int, segment: int) -> bool:
         running = self._controller.state.running.get(trial_id)

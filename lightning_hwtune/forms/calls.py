@@ -14,12 +14,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
+from lightning_hwtune.errors import ArgumentError, HwTuneError, IllegalMoveError, UnknownArgumentError
 from lightning_hwtune.forms.given import giving
 from lightning_hwtune.forms.owners import OWNERS
 from lightning_hwtune.forms.settings import Setting, documented
 from lightning_hwtune.forms.table import FORMS
 from lightning_hwtune.names import refuse_unknown
+from lightning_hwtune.tracebacks import is_own
 
 __all__ = ["checked_call", "checked_class"]
 
@@ -61,6 +62,9 @@ def checked_call(
             def direct(*args: P.args, **kwargs: P.kwargs) -> R:
                 try:
                     return function(*args, **kwargs)
+                except HwTuneError as error:
+                    _shorten(error)
+                    raise
                 except TypeError as error:
                     raised = error
                 _bound(name, prefix, signature, args, kwargs, elsewhere)  # raises if the arguments are wrong
@@ -70,14 +74,18 @@ def checked_call(
 
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            given = _bound(name, prefix, signature, args, kwargs, elsewhere)
-            names = frozenset(given.arguments)
-            given.arguments |= {key: item.default for key, item in known.items() if key not in given.arguments}
-            for argument, value in given.arguments.items():
-                if argument in forms and signature.parameters[argument].kind is not _Kind.VAR_POSITIONAL:
-                    given.arguments[argument] = forms[argument].read(f"{prefix}{argument}", value)
-            with giving(names):
-                return function(*given.args, **given.kwargs)
+            try:
+                given = _bound(name, prefix, signature, args, kwargs, elsewhere)
+                names = frozenset(given.arguments)
+                given.arguments |= {key: item.default for key, item in known.items() if key not in given.arguments}
+                for argument, value in given.arguments.items():
+                    if argument in forms and signature.parameters[argument].kind is not _Kind.VAR_POSITIONAL:
+                        given.arguments[argument] = forms[argument].read(f"{prefix}{argument}", value)
+                with giving(names):
+                    return function(*given.args, **given.kwargs)
+            except HwTuneError as error:
+                _shorten(error)
+                raise
 
         if known:
             vars(call)["__signature__"] = signature
@@ -85,6 +93,15 @@ def checked_call(
         return call
 
     return decorate
+
+
+def _shorten(error: HwTuneError) -> None:
+    """Removes the frames of this package from an error whose message says what to do.
+
+    A bug and an error that passed through user code keep their frames.
+    """
+    if not isinstance(error, IllegalMoveError) and is_own(error.__traceback__):
+        error.__traceback__ = None
 
 
 def _with_options(signature: inspect.Signature, options: Mapping[str, Setting]) -> inspect.Signature:

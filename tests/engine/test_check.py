@@ -80,6 +80,9 @@ def test_what_is_wrong_is_told_and_nothing_is_started(
         run(study, train, max_trials=3, check=True)
     for text in said:
         assert text in str(caught.value)
+    assert "/lightning_hwtune/" not in str(caught.value)  # the lines of user code only
+    if train is functions.broken:
+        assert "rank_main.py" in getattr(caught.value, "traceback", "")  # the whole one
     assert not study.state().trials
 
 
