@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -58,6 +59,7 @@ def agent(
     wait: Annotated[
         float, typer.Option("--wait", min=1, help="Seconds without a connection to the study after which it ends.")
     ] = 600,
+    launched: Annotated[bool, typer.Option("--launched", hidden=True)] = False,
 ) -> None:
     """Train trials of a study on this host, as one of its nodes: start it on each node of a study with executor=agents.
 
@@ -66,6 +68,7 @@ def agent(
     from lightning_hwtune.engine.agents.agent import Agent
     from lightning_hwtune.engine.agents.door import KEY_NAME, address_of, key_of, noted_address
     from lightning_hwtune.host.session_signals import Signals
+    from lightning_hwtune.training.process.fork_server import SHIELD
 
     if (folder is None) == (connect is None):
         raise ArgumentError("agent", None, "either the study's folder, or --connect HOST:PORT")
@@ -87,6 +90,9 @@ def agent(
         give_up_s=wait,
         say=say,
     )
+    if launched:  # the study gets the warning, and ends its agents when its trials have paused
+        os.environ[SHIELD] = "1"
+        signal.signal(signal.SIGTERM, lambda number, frame: served.warn())
     with Signals() as signals, signals.acting():
         served.run()
     say("the session of the study has ended")

@@ -7,6 +7,7 @@ from typing import cast
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.executor import AgentsExecutor
+from lightning_hwtune.engine.agents.slurm import SlurmExecutor
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, abilities_of
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
@@ -18,7 +19,7 @@ EXECUTOR_REGISTRY = Registry[Executor](
     "executor",
     "hwtune.executors",
     Executor,
-    {"local": LocalExecutor, "inline": InlineExecutor, "agents": AgentsExecutor},
+    {"local": LocalExecutor, "inline": InlineExecutor, "agents": AgentsExecutor, "slurm": SlurmExecutor},
 )
 
 

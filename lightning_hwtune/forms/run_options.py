@@ -40,7 +40,7 @@ def _executor(value: Any) -> Any:
         from importlib.metadata import entry_points  # here, because it would double the time of this module's import
 
         installed = entry_points(group="hwtune.executors")
-        return one_of("local", "inline", "agents", *(entry.name for entry in installed)).accept(value)
+        return one_of("local", "inline", "agents", "slurm", *(entry.name for entry in installed)).accept(value)
     if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
         raise Refused
     return value
@@ -122,7 +122,7 @@ _HangTimeout = Annotated[
         or_auto(DURATION),
         "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and retried: "
         'seconds, or text such as "10min". "auto": from the first batch on, ten times the longest such time of the '
-        'trial so far, but at least 30 minutes. None: no limit. Only for the executors "local" and "agents".',
+        'trial so far, but at least 30 minutes. None: no limit. Only for the executors "local", "agents" and "slurm".',
     ),
 ]
 _Executor = Annotated[
@@ -130,10 +130,14 @@ _Executor = Annotated[
     Setting(
         "local",
         Form(
-            "text", "'local', 'inline', 'agents', an import path, or an object with the methods of Executor", _executor
+            "text",
+            "'local', 'inline', 'agents', 'slurm', an import path, or an object with the methods of Executor",
+            _executor,
         ),
         '"local": a fresh process per rank. "inline": the process that runs the study, on one device, one trial '
-        'after another. "agents": nodes on which `hwtune agent` runs. Or the name or import path of another executor, '
+        'after another. "agents": nodes on which `hwtune agent` runs. "slurm": the '
+        "nodes of the allocation of Slurm in which the study runs. "
+        "Or the name or import path of another executor, "
         'such as "my_executor:MyExecutor". In Python, also an `Executor` object. It does not get `train`, so it must '
         "know what to train.",
     ),

@@ -31,6 +31,7 @@ from lightning_hwtune.engine.agents.messages import (
     Said,
     Setup,
     Start,
+    Warned,
     absolute,
     relative,
 )
@@ -87,6 +88,7 @@ class Agent:
         self._orders: dict[int, SegmentOrder] = {}
         self._has_joined = self._is_waiting = False
         self._is_ready, self._is_over, self._meets = False, False, set[int]()
+        self._is_warned = self._has_passed_on = False
 
     def run(self) -> None:
         """Serves until the session of the study ends.
@@ -106,7 +108,20 @@ class Agent:
             self._end_ranks()
             self._leave("")
 
+    def warn(self) -> None:
+        """Passes on to the study that all agents will be ended soon; without a connection, this one ends now.
+
+        It may be called by a handler of a signal.
+        """
+        self._is_warned = True
+
     def _step(self) -> None:
+        if self._is_warned and self._link.socket is None:
+            self._is_over = True
+            return
+        if self._is_warned and not self._has_passed_on:
+            self._has_passed_on = True
+            self._link.send(Warned())
         self._keep_connected()
         connections = [] if self._link.socket is None else [self._link.socket]
         patience_s = _LOOK_S if self._link.socket is None or self._link.is_writing or not self._is_ready else BEAT_S

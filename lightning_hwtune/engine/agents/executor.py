@@ -8,6 +8,7 @@ others are ended soon after.
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ from lightning_hwtune.engine.agents.messages import (
     Said,
     Setup,
     Start,
+    Warned,
     absolute,
     relative,
 )
@@ -87,6 +89,7 @@ class AgentsExecutor:
         self.provider = Roster(door, first, setup.pool, setup.folder, lost_after_s, launcher)
         self._segments: dict[int, RemoteSegment] = {}
         self._is_closed, self._way_to_join, self._launcher = False, way_to_join, launcher
+        self._is_warned = self._has_ended = False
 
     @classmethod
     def check_here(cls, pool: Pool) -> None:
@@ -199,6 +202,7 @@ class AgentsExecutor:
 
         Raises:
             TrialError: too few agents join for a segment of the check, or no agent can join any more.
+            SystemExit: all agents will be ended soon, so the study must pause: as if SIGTERM had arrived here.
         """
         self._wait_for_news(timeout_s)
         self.provider.look_at_launched()
@@ -212,6 +216,9 @@ class AgentsExecutor:
                 if segment.is_over and segment.order.trial_id not in fresh:
                     order = self._segments.pop(segment.order.trial_id).order
                     sink.ended(order.trial_id, order.segment, segment.summary(), segment.world_size)
+        if self._is_warned and not self._has_ended:
+            self._has_ended = True
+            raise SystemExit(128 + signal.SIGTERM)
 
     def _messages(self) -> Iterator[tuple[RemoteAgent, Any]]:
         for agent in list(self.provider.agents.values()):
@@ -244,6 +251,8 @@ class AgentsExecutor:
     def _take(self, sink: Sink, agent: RemoteAgent, message: Any) -> None:
         if isinstance(message, Ready):
             self.provider.arrived(agent)
+        elif isinstance(message, Warned):
+            self._is_warned = True
         elif isinstance(message, Left):
             self.provider.lose(agent, message.why or "it left")
         elif isinstance(message, Meeting | Said):
@@ -309,6 +318,11 @@ class AgentsExecutor:
                     leaving.add(agent)
                     agent.link.send(Goodbye())
             self._wait_for_news(BEAT_S)
+            try:
+                self.provider.look_at_launched()
+            except TrialError as error:  # what started the agents has ended, and they with it
+                for agent in self.provider.agents.values():
+                    self.provider.lose(agent, str(error))
             self.provider.attend()
             for agent, message in self._messages():
                 if isinstance(message, Left):

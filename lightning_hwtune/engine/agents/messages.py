@@ -22,6 +22,7 @@ __all__ = [
     "Said",
     "Setup",
     "Start",
+    "Warned",
     "absolute",
     "relative",
 ]
@@ -114,6 +115,11 @@ class End:
 @dataclass(frozen=True, slots=True)
 class Goodbye:
     """The session is over: end everything and leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What started the agent will end it soon, with all other agents. It continues until then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,14 @@ from lightning_hwtune.host.process_family import Sweep, adopt_orphans, children_
 from lightning_hwtune.training.process.forked_process import run_process, run_rank_of
 from lightning_hwtune.training.process.spares import Spares
 
-__all__ = ["HEADER", "INHERITED", "STATUS", "main"]
+__all__ = ["HEADER", "INHERITED", "SHIELD", "STATUS", "main"]
+
+SHIELD = "HWTUNE_SHIELD"
+"""The environment variable that makes the server and everything that it starts block SIGTERM.
+
+A batch system sends it to all processes on a node, as a warning. Those that train then continue until the study, which
+is warned as well, has paused them.
+"""
 
 HEADER = struct.Struct("!cI")
 """The header of each message between engine and server: its kind, and the length of the JSON that follows.
@@ -65,7 +72,8 @@ def main(control_fd: int, controller: int, folder: str) -> None:
         controller: process id of the parent.
         folder: the folder for temporary files of the ranks; deleted at the end.
     """
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the thread that started this process may have blocked signals
+    blocked = [signal.SIGTERM] if os.environ.get(SHIELD) else []
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # the thread that started this process may have blocked others
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     adopt_orphans()
@@ -122,7 +130,7 @@ def _drain(descriptor: int) -> bytes:
 
 def _serve(control: socket.socket, guard: int) -> None:
     """Imports and forks until the controller or the guard has ended; then ends all ranks."""
-    die_with_parent(guard, signal.SIGTERM)
+    die_with_parent(guard, signal.SIGKILL if os.environ.get(SHIELD) else signal.SIGTERM)
     adopt_orphans()
     gc.disable()
     server = _Server(control)
