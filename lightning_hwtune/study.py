@@ -11,7 +11,7 @@ import dataclasses
 import html
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, final
 
@@ -125,6 +125,10 @@ class Result:
     infeasible: str = ""
     reason: str = ""
     seconds_at: str = ""
+
+    def __repr__(self) -> str:
+        given = ((item.name, getattr(self, item.name)) for item in fields(self))
+        return f"Result({', '.join(f'{name}={value!r}' for name, value in given if value != '')})"
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Result", name, self.__slots__)

@@ -35,7 +35,7 @@ def importance(
 ) -> None:
     """Show how much each parameter matters for each objective, with intervals of 80 %."""
     from lightning_hwtune.cli.study_selection import choose
-    from lightning_hwtune.views.effects.importance import importance_frame, model_text
+    from lightning_hwtune.views.effects.importance import COLUMNS_TEXT, importance_frame, model_text
 
     chosen = choose(dir, study, storage)
     entries = chosen.importance(objective, at)
@@ -49,5 +49,7 @@ def importance(
                 print_frame(out, frame.round(3), f"importance for {entry['objective']}")
             note = entry["note"] if entry["parameters"] else f"importance for {entry['objective']}: {entry['note']}"
             out.print("; ".join(filter(None, [note, model_text(entry)])), markup=False, soft_wrap=True)
+        if any(entry["parameters"] for entry in entries):
+            out.print(COLUMNS_TEXT, markup=False, soft_wrap=True)
 
     write(form, table=table, data=lambda: entries, frame=lambda: importance_frame(entries))

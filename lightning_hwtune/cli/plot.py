@@ -68,7 +68,7 @@ def _all(state: Any) -> list[str]:
     from lightning_hwtune.views.effects.importance import LEAST_TRIALS
     from lightning_hwtune.views.effects.values import rung_values
 
-    left_out = set() if state.spec.has_price or state.nodes else {"ledger"}
+    left_out = set() if state.spec.has_price else {"ledger"}
     if len(rung_values(state).trials) < LEAST_TRIALS:
         left_out |= {"importance", "slices", "contour", "parallel", "rank"}
     try:

@@ -130,7 +130,7 @@ def compared(plan: PlanFile, state: StudyFacts) -> list[dict[str, Any]]:
     segments = [segment.num_devices for segment in state.segments]
     mean = sum(segments) / len(segments) if segments else None
     devices = None if "," in plan.devices else float(device_share(plan.devices))
-    usd = state.billed_usd(state.last_at) if state.spec.has_price or state.nodes else None
+    usd = state.billed_usd(state.last_at) if state.spec.has_price else None
     return [
         _row("time", "seconds", plan.seconds, state.wall_s(state.last_at), (plan.least_s, plan.most_s)),
         _row("cost", "usd", plan.usd, usd),

@@ -110,7 +110,9 @@ def opening(
         return
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
-    if (instance := spec.pool.instance) is not None:
+    if (instance := spec.pool.instance) is not None and not spec.has_price:
+        price = f" on {counted(spec.pool.nodes, 'nodes')}"
+    elif instance is not None:
         machines = (
             f"one {instance.name}, at"
             if spec.pool.nodes == 1

@@ -49,7 +49,7 @@ def ledger_entry(state: StudyFacts, now: float) -> dict[str, Any]:
     """
     nodes = [_node(state, number, now) for number in range(len(state.nodes))]
     entry = dict.fromkeys(("total_usd", "training_usd", "overhead_usd", "idle_and_launch_usd"))
-    if state.spec.has_price or nodes:
+    if state.spec.has_price:
         segments = _segments_usd(state, now, on_nodes=True) + _segments_usd(state, now, on_nodes=False)
         training, idle = min(useful_usd(state), segments), idle_and_launch_usd(state, now)
         overhead = segments - training

@@ -131,11 +131,12 @@ def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: 
     """Returns the rungs before a study begins: the expected number of trials at each, and the expected total."""
     forecast = rung_forecast(scheduler, n_trials, finishers, to_end)
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
-    for name in (forecast["unit"], "trials", "continue"):
+    has_finishers = any(rung["finishers"] for rung in forecast["rungs"])
+    for name in (forecast["unit"], "trials", "continue", *(["finishers"] if has_finishers else [])):
         table.add_column(Text(name), justify="right", no_wrap=True)
     for rung, after in itertools.pairwise(forecast["rungs"]):
-        taken = f" + {counted(rung['finishers'], 'finishers')}" if rung["finishers"] else ""
-        table.add_row(str(rung["rung"]), str(rung["trials"]), f"{after['trials']}{taken}")
+        finish = [str(rung["finishers"] or "")] if has_finishers else []
+        table.add_row(str(rung["rung"]), str(rung["trials"]), str(after["trials"]), *finish)
     table.add_row(str(forecast["rungs"][-1]["rung"]), str(forecast["fully_trained"]), "end")
     lines = [_first_trials(forecast)] if forecast["to_end"] else []
     if min(finishers, n_trials - forecast["to_end"]) > 0 and len(forecast["rungs"]) > 1:

@@ -40,6 +40,8 @@ def test_all_formats_have_the_same_numbers(folder: Path):
     table = hwtune("--dir", folder).stdout
     assert "importance for train_s" in table
     assert "values at epoch 1, which 14 of 14 measured trials reached; the model explains" in table
+    for column in ("importance:", "low, high:", "alone:"):  # the last line says what the columns mean
+        assert column in table.splitlines()[-1]
 
 
 def test_one_objective_at_a_rung(folder: Path):
@@ -47,5 +49,6 @@ def test_one_objective_at_a_rung(folder: Path):
     assert (entry["rung"], entry["parameters"]) == (9, [])
     shown = hwtune("--dir", folder, "--objective", "error", "--at", 9).stdout
     assert "importance needs at least 10 trials" in shown
+    assert "low, high:" not in shown  # there is no table
     assert "`at` is 2" in hwtune("--dir", folder, "--at", 2, status=1).stderr
     assert "did you mean 'error'" in hwtune("--dir", folder, "--objective", "eror", status=1).stderr

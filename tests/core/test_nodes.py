@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,11 @@ from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.views.amounts import money
+from lightning_hwtune.views.announcements import opening
 from lightning_hwtune.views.ledger import ledger_entry, ledger_rows
 from lightning_hwtune.views.plots import ledger_figure
 from lightning_hwtune.views.status import status_entry
@@ -113,6 +116,32 @@ def test_a_pool_without_a_price_has_no_amounts() -> None:
     study = dataclasses.replace(spec(), pool=Pool("cpu", 4), objectives=objectives)
     state, _ = simulated(study, max_trials=3)
     assert ledger_entry(state, state.last_at)["total_usd"] is None
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "gpu"])
+def test_nodes_without_a_price_have_no_amounts(accelerator: str) -> None:
+    study = StudySpec(
+        "s", SPACE, Objectives([Metric("error", "min")]), ASHA(27), Random(), Pool(accelerator, 2, nodes=2), seed=1
+    )
+    assert not study.has_price
+    assert StudySpec.from_dict(study.to_dict()).pool == study.pool
+    old = study.to_dict()
+    old["pool"]["usd_per_device_hour"] = 0.0  # as in logs of earlier versions
+    assert StudySpec.from_dict(old).pool == study.pool
+    state = simulated(study, max_trials=4)[0]
+    assert ledger_entry(state, state.last_at)["total_usd"] is None
+    assert status_entry(state, state.last_at, 0)["cost_usd"] is None
+    text = "\n".join(str(line) for line in opening(state, Path("s"), None, is_checked=True))
+    assert "on 2 nodes" in text
+    assert "USD" not in text
+    with pytest.raises(ArgumentError, match="only with a price"):  # its values would all be 0
+        dataclasses.replace(study, objectives=Objectives([Metric("error", "min"), Cost()]))
+
+
+def test_nodes_with_a_price_keep_it() -> None:
+    pool = Pool("cpu", 2, 0.5, nodes=2)
+    assert pool.usd_per_device_hour == 0.5
+    assert Pool(**pool.to_dict()) == pool
 
 
 @given(st.integers(3, 60), st.floats(0, 1e5), st.booleans())

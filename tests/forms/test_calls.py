@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -274,3 +275,11 @@ def test_a_report_in_the_form_of_another_tool(owners: dict[str, Any], args: Any,
 def test_a_parameter_is_no_attribute_of_a_trial(owners: dict[str, Any]) -> None:
     with pytest.raises(UnknownAttributeError, match=r"`Trial\.x`: use trial\['x'\]"):
         _ = owners["Trial"].x
+
+
+def test_a_result_shows_only_what_it_has() -> None:
+    result = hwt.Result(0, {"x": 0.5}, 1, {"loss": 0.1}, 9, None)
+    assert repr(result) == (
+        "Result(trial_id=0, config={'x': 0.5}, num_devices=1, values={'loss': 0.1}, epochs=9, checkpoint=None)"
+    )
+    assert repr(dataclasses.replace(result, reason="the knee")).endswith("checkpoint=None, reason='the knee')")

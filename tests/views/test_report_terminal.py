@@ -25,11 +25,11 @@ def test_the_rungs_as_a_table():
     console = screen(width=200)
     console.print(rung_table(ASHA(max_epochs=27), 60, 4))
     assert [line.split() for line in lines(console)[1:7]] == [
-        ["epochs", "trials", "continue"],
+        ["epochs", "trials", "continue", "finishers"],
         ["─" * len(lines(console)[2])],
         ["1", "60", "20"],
         ["3", "20", "6"],
-        ["9", "6", "2", "+", "2", "finishers"],
+        ["9", "6", "2", "2"],
         ["27", "4", "end"],
     ]
     assert [line.rstrip() for line in lines(console)[7:]] == [
@@ -61,6 +61,12 @@ def test_the_lines_below_the_rungs_name_numbers_that_are_sure(n_trials, finisher
     *below, total = lines(console)[5:]
     assert [text in line for text, line in zip(says, below, strict=True)] == [True] * len(says)
     assert "of full training" in total
+
+
+def test_rungs_without_finishers_have_no_column_for_them():
+    console = screen(width=200)
+    console.print(rung_table(ASHA(max_epochs=9, first_rung=3), 27, 0))
+    assert lines(console)[1].split() == ["epochs", "trials", "continue"]
 
 
 @pytest.mark.parametrize(("epochs", "total"), [(2, "10 epochs"), (1, "5 epochs")])

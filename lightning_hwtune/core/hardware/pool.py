@@ -77,6 +77,8 @@ class Pool(Given):
             accelerator = _accelerator(found, accelerator)
             devices = _devices(found, devices, threads_per_device)
             usd_per_device_hour = _price(found, usd_per_device_hour, threads_per_device, spot=spot)
+            if found.name == NODE and not usd_per_device_hour:  # nodes without a price cost an unknown amount, not 0
+                usd_per_device_hour = None
         if spot and instance is None:
             hint = "For example Pool(instance='g4dn.12xlarge', spot=True)."
             raise ArgumentError("Pool.spot", spot, "False without an instance type", hint=hint)

@@ -35,7 +35,7 @@ from lightning_hwtune.views.effects.values import RungValues, rung_values
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEAST_TRIALS", "MOST_TRIALS", "importance_entries", "importance_frame", "model_text"]
+__all__ = ["COLUMNS_TEXT", "LEAST_TRIALS", "MOST_TRIALS", "importance_entries", "importance_frame", "model_text"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -79,6 +79,13 @@ def importance_frame(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns = ["objective", "parameter", "importance", "low", "high", "alone", "explained", "rung", "trials"]
     rows = [{**entry, **row} for entry in entries for row in entry["parameters"]]
     return pd.DataFrame([{name: row[name] for name in columns} for row in rows], columns=columns)
+
+
+COLUMNS_TEXT = (
+    "importance: the share of the objective's variation that the parameter causes, alone or together with others; "
+    "low, high: an interval of 80 % for it; alone: the share without the interplay with others"
+)
+"""What the columns of the table mean."""
 
 
 def model_text(entry: Mapping[str, Any]) -> str:

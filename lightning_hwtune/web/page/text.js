@@ -9,19 +9,24 @@ hw.number = (value) => {
   return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(3) : String(Number(value.toPrecision(4)));
 };
 
+const even = (value) => {  // as Python rounds, so that commands show the same number
+  const low = Math.floor(value), rest = value - low;
+  return rest < 0.5 || (rest === 0.5 && low % 2 === 0) ? low : low + 1;
+};
+
 hw.duration = (seconds) => {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "?";
-  if (seconds < 10) return `${Number(seconds.toPrecision(2))} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
-  const minutes = Math.floor(seconds / 60), two = (value) => String(value).padStart(2, "0");
-  if (minutes < 60) return `${minutes} min ${two(Math.floor(seconds % 60))} s`;
+  if (seconds < 10) return seconds < 0.01 ? "0 s" : `${Number(seconds.toPrecision(2))} s`;
+  const whole = even(seconds), minutes = Math.floor(whole / 60), two = (value) => String(value).padStart(2, "0");
+  if (whole < 60) return `${whole} s`;
+  if (minutes < 60) return `${minutes} min ${two(whole % 60)} s`;
   const hours = Math.floor(minutes / 60);
   if (hours < 24) return `${hours} h ${two(minutes % 60)} min`;
   return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
 };
 
 hw.counted = (count, words) => `${count} ${count === 1 ? words.replace(/s$/, "") : words}`;
-hw.dollars = (usd) => usd === null || usd === undefined ? "" : `$${usd < 1 ? Number(usd.toPrecision(3)) : usd.toFixed(2)}`;
+hw.dollars = (usd) => usd === null || usd === undefined ? "" : `$${usd < 1 ? Number(usd.toPrecision(2)) : usd.toFixed(2)}`;
 hw.label = (item) => `${item.name}${item.unit ? ` [${item.unit}]` : ""}`;
 hw.better = (item) => `${item.mode === "min" ? "lower" : "higher"} is better`;
 hw.configText = (config) => Object.entries(config).map(([name, value]) => `${name} ${hw.number(value)}`).join("\n");
