@@ -40,6 +40,7 @@ from lightning_hwtune.core.searchers import Searcher, default_searcher
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check
+from lightning_hwtune.engine.checkpoint_tests import untested
 from lightning_hwtune.engine.devices import check_present, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.event_callbacks import EventCallbacks
@@ -79,7 +80,7 @@ from lightning_hwtune.settings.finalists import finalists
 from lightning_hwtune.settings.run_rules import check_instances, limits_of
 from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
-from lightning_hwtune.study_run import Run, TrainFunction, check_training, profile_training
+from lightning_hwtune.study_run import Run, TestFunction, TrainFunction, check_training, profile_training, test_study
 from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:
@@ -439,6 +440,49 @@ class Study:
         )
         self._drive(run)
         return self.replicates()
+
+    @checked_call("Study.test")
+    def test(
+        self,
+        function: TestFunction,
+        trials: pd.DataFrame | Sequence[int] | Result | int | None = None,
+        *,
+        again: bool = False,
+        preload: Sequence[str] = (),
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """Tests the checkpoints of the front with your function; returns the results, one row per trial.
+
+        Each test runs in a fresh process on one device, with the trial's checkpoint as `trial.ckpt_path`. The results
+        are stored: `front`, `trials` and exports have them as the columns `test/<name>`. A test that fails is reported
+        in the column `failure`, and the others continue. The same call after an interruption tests what is missing.
+
+        Args:
+            function: takes a `Trial`; returns numbers by name, or what `Trainer.test` returns.
+            trials: the trials to test: numbers, results such as `study.best`, or a data frame with the column `trial`.
+                None: the front.
+            again: whether to repeat tests that have a result, e.g. after a change of the function.
+            preload: modules that the processes import in advance, as for `run`.
+            progress: whether to print one line per test.
+
+        Raises:
+            ArgumentError: a trial does not exist, or has no checkpoint; or the function cannot be used.
+            StudyNotFoundError: the study has not begun.
+            StudyLockedError: another process is running this study.
+        """
+        from lightning_hwtune.views.kept_values import tests_frame
+
+        state = self.state()
+        numbers = finalists(state, trials, "trials")
+        left = untested(state, numbers, again=again)
+        if left:
+            self.close()
+            test_study(
+                self._spec, self._files, self._storage, function, left, preload,
+                closed=state.closed, progress=progress,
+            )  # fmt: skip
+            state = self.state()
+        return tests_frame(state, numbers)
 
     def refuse_foreign_folder(self) -> None:
         """Checks that the study may run in its folder; changes nothing. `run` calls this itself.

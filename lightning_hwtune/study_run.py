@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from lightning_hwtune.core.decisions import Done
+from lightning_hwtune.core.events import SessionClosed
 from lightning_hwtune.core.hardware.scaling.profile import ScalingProfile
 from lightning_hwtune.core.ladder_choice import likely_spec
 from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
+from lightning_hwtune.engine.checkpoint_tests import run_tests, test_executor
 from lightning_hwtune.engine.devices import check_present
 from lightning_hwtune.engine.event_callbacks import EventCallback, EventCallbacks
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, await_imports, provider_of
@@ -46,9 +48,10 @@ if TYPE_CHECKING:
     from lightning_hwtune.training.trial import Trial
     from lightning_hwtune.views.live import View
 
-__all__ = ["Run", "TrainFunction", "check_training", "profile_training"]
+__all__ = ["Run", "TestFunction", "TrainFunction", "check_training", "profile_training", "test_study"]
 
 TrainFunction = Callable[["Trial"], Any]
+TestFunction = Callable[["Trial"], Any]
 
 
 @final
@@ -259,6 +262,38 @@ def profile_training(
         found = run_profile(likely_spec(spec, Limits()), executor, files.scratch("profile"), **options)
     write_profile(files.root / PROFILE, found)
     return found
+
+
+def test_study(
+    spec: StudySpec,
+    files: StudyFiles,
+    storage: str | None,
+    function: TestFunction,
+    trials: Sequence[int],
+    preload: Sequence[str],
+    *,
+    closed: SessionClosed | None,
+    progress: bool,
+) -> None:
+    """Tests the checkpoints of these trials in a session of the study; see `Study.test`.
+
+    Args:
+        closed: how the newest session ended; the study keeps this end.
+    """
+    from lightning_hwtune.views.kept_values import test_line
+    from lightning_hwtune.views.live import printer
+
+    check_present(spec.name, spec.pool)
+    with (
+        _message_at_exit(files.root),
+        Signals() as signals,
+        test_executor(function, files, preload) as executor,
+        Session(spec, files, None, storage=storage) as session,
+    ):
+        session.ends_as_before(closed)
+        say = printer(enabled=progress)
+        with signals.acting():
+            run_tests(session, executor, trials, lambda *result: say(test_line(*result)))
 
 
 @contextlib.contextmanager

@@ -50,6 +50,7 @@ from lightning_hwtune.cli.replicate import replicate
 from lightning_hwtune.cli.report import report
 from lightning_hwtune.cli.serve import serve
 from lightning_hwtune.cli.standard_output import standard_output
+from lightning_hwtune.cli.test import run_test
 from lightning_hwtune.cli.tune_command import cli_tune
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError
 from lightning_hwtune.names.spelling import spell_by, spelled
@@ -314,6 +315,16 @@ def status(
 
 @app.command()
 def trials(
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="NAME,NAME...",
+            help="The columns to show, e.g. trial,lr,val_error,logged/train_loss; default: all but those of logged "
+            "numbers.",
+            show_default=False,
+        ),
+    ] = None,
     dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
@@ -321,14 +332,23 @@ def trials(
 ) -> None:
     """List all trials, and the results that were added from elsewhere."""
     from lightning_hwtune.views.added import added_frame, added_title
+    from lightning_hwtune.views.kept_values import chosen_columns, without_logged
     from lightning_hwtune.views.tables import shown_trials, trials_frame
 
     chosen = _choose(dir, study, storage)
     state = chosen.state()
+    names = [name.strip() for name in columns.split(",")] if columns is not None else []
+
+    def frame() -> Any:
+        rows = shown_trials(state) if form is Format.TABLE else trials_frame(state)
+        if names:
+            return chosen_columns(rows, names)
+        return without_logged(rows) if form is Format.TABLE else rows
+
     write_frame(
         form,
-        frame=lambda: shown_trials(state) if form is Format.TABLE else trials_frame(state),
-        data=chosen.trials,
+        frame=frame,
+        data=lambda: frame().to_dict("records") if names else chosen.trials(),
         title=f"trials of {chosen.study.name}",
         empty=f"study {chosen.study.name} has no trials yet",
     )
@@ -403,6 +423,7 @@ def schema() -> None:
 app.command("cli-tune")(cli_tune)
 app.command()(profile)
 app.command()(replicate)
+app.command("test")(run_test)
 app.command()(replay)
 app.command()(serve)
 app.command()(report)

@@ -75,8 +75,10 @@ def show_best(chosen: StoredStudy, form: Format) -> None:
 
 def _located_frame(chosen: StoredStudy, frame: pd.DataFrame, form: Format) -> pd.DataFrame:
     """Returns the frame with paths of checkpoints: short ones for people, absolute ones for programs."""
+    from lightning_hwtune.views.kept_values import without_logged
     from lightning_hwtune.views.tables import with_checkpoints
 
+    frame = without_logged(frame) if form is Format.TABLE else frame
     paths = [chosen.located(path) for path in frame["checkpoint"]]
     shown = [path if path is None or form is not Format.TABLE else short_path(path) for path in paths]
     return with_checkpoints(frame, [str(path) if path is not None else None for path in shown])

@@ -227,6 +227,16 @@ class Controller:
         if (topic or text) not in self.state.topics:
             self._write(ev.Noted(at=now, trial_id=None, text=text, topic=topic))
 
+    def note_value(self, trial_id: int, key: str, value: Any, now: float) -> None:
+        """Writes a value that a training has noted, unless its key has this value already."""
+        noted = self.state.trials[trial_id].noted
+        if key not in noted or (type(noted[key]), noted[key]) != (type(value), value):
+            self._write(ev.ValueNoted(at=now, trial_id=trial_id, key=key, value=value))
+
+    def tested(self, trial_id: int, values: Mapping[str, float], error: str, digest: str, now: float) -> None:
+        """Writes the results of a test of a trial's checkpoint, or the error that it ended with."""
+        self._write(ev.Tested(at=now, trial_id=trial_id, values=dict(values), error=error, digest=digest))
+
     def begin(self, decision: Start | Resume, slots: Sequence[int], now: float) -> Segment:
         """Carries out a decision of `ask` on these device slots; returns the new segment."""
         events: list[ev.Event] = []
@@ -288,6 +298,7 @@ class Controller:
         now: float,
         *,
         is_inside: bool = False,
+        logged: Mapping[str, float] | None = None,
     ) -> Verdict:
         """Takes a measurement of a running trial and returns the verdict, which is then in the log.
 
@@ -298,6 +309,7 @@ class Controller:
             metrics: a value for each `Metric` objective.
             train_s: the training seconds of this segment so far.
             is_inside: whether the report comes from inside an epoch, where the trial can stop but cannot pause.
+            logged: other numbers that the training has logged; those of rungs and of the end are kept.
 
         Raises:
             IllegalMoveError: the trial has no running segment.
@@ -343,9 +355,19 @@ class Controller:
                 reference_factor=used.factor,
                 reference_basis=used.basis,
                 next_allocation=next_allocation,
+                logged=self._kept(logged or {}) if level is not None or resource >= target else {},
             )
         )
         return verdict
+
+    def _kept(self, logged: Mapping[str, float]) -> dict[str, float]:
+        """Returns the numbers that a report adds to those of objectives and constraints."""
+        names = [name for name in logged if name not in self.spec.objectives.recorded]
+        if len(names) > _MOST_LOGGED:
+            left_out = counted(len(names) - _MOST_LOGGED, "numbers")
+            text = f"a report keeps {_MOST_LOGGED} logged numbers as columns; {left_out} of this training are left out"
+            self.note_once(text, "logged numbers", self.state.last_at)
+        return {name: float(logged[name]) for name in names[:_MOST_LOGGED]}
 
     def _with_devices(
         self, trial: TrialRecord, measurement: Measurement, verdict: Continue, target: int, now: float
@@ -617,6 +639,9 @@ class Controller:
             for event in events:
                 self.state.apply(event)
             self._observe(events)
+
+
+_MOST_LOGGED = 100  # of one report; each is a column of the tables
 
 
 def _really_used(segment: Segment, train_s: float) -> tuple[float, float]:

@@ -43,7 +43,9 @@ __all__ = [
     "SessionOpened",
     "SessionState",
     "StudyCreated",
+    "Tested",
     "TrialCreated",
+    "ValueNoted",
     "all_from_json",
     "from_dict",
     "from_json",
@@ -263,6 +265,7 @@ class Reported(Event):
         reference_factor: by what the seconds of this segment were multiplied to be seconds at the reference count.
         reference_basis: the value of a `Basis`, which says where the factor comes from.
         next_allocation: the devices to which a pause moves the trial; None if it keeps its devices.
+        logged: the other numbers that the training has logged, if this report is at a rung or at the end.
     """
 
     trial_id: int
@@ -279,6 +282,7 @@ class Reported(Event):
     reference_factor: float = 1.0
     reference_basis: str = ""
     next_allocation: Allocation | None = None
+    logged: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,12 +364,44 @@ class Noted(Event):
         object.__setattr__(self, "text", storable(self.text))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueNoted(Event):
+    """The training called `trial.note(key, value)`. The newest value of a key counts. Older logs lack this event."""
+
+    trial_id: int
+    key: str
+    value: str | float | bool | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", storable(self.key))
+        object.__setattr__(self, "value", storable_data(self.value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested(Event):
+    """A function of the user has tested a trial's checkpoint. The newest test counts. Older logs lack this event.
+
+    Attributes:
+        values: the results by name; empty after an error.
+        error: the traceback or the cause; empty if there is none.
+        digest: of the checkpoint file.
+    """
+
+    trial_id: int
+    values: Mapping[str, float]
+    error: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "error", storable(self.error))
+
+
 _TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, LadderChosen, TrialCreated,
         NodeRequested, NodeReady, NodeReleased, NodeLost, DevicesReserved,
-        SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted,
+        SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted, ValueNoted, Tested,
     )
 }  # fmt: skip
 

@@ -419,6 +419,7 @@ class StudyFacts:
             self.slowest_s = max(self.slowest_s, segment.epoch_s)
             self.slowest_report_s = max(self.slowest_report_s, segment.report_s)
         trial.has_diverged = trial.has_diverged or event.rule == Rule.NOT_FINITE
+        trial.logged = event.logged or trial.logged
         if event.level is not None:
             if event.level not in self.ladder.levels:
                 raise ValueError(f"trial {event.trial_id} was judged at {event.level}, which is not one of its rungs")
@@ -502,6 +503,14 @@ class StudyFacts:
         if event.trial_id is None:
             self.topics.add(event.topic or event.text)
 
+    def _value_noted(self, event: ev.ValueNoted) -> None:
+        trial = self.trials[event.trial_id]
+        trial.noted = {**trial.noted, event.key: event.value}
+
+    def _tested(self, event: ev.Tested) -> None:
+        trial = self.trials[event.trial_id]
+        trial.tested, trial.test_error = event.values, event.error
+
 
 _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.StudyCreated: StudyFacts._study_created,
@@ -522,4 +531,6 @@ _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.CheckpointRemoved: StudyFacts._checkpoint_removed,
     ev.SegmentEnded: StudyFacts._segment_ended,
     ev.Noted: StudyFacts._noted,
+    ev.ValueNoted: StudyFacts._value_noted,
+    ev.Tested: StudyFacts._tested,
 }

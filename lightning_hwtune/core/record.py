@@ -136,6 +136,9 @@ class TrialRecord:
         n_lost_nodes: how many of its segments in a row have lost their node before a report of new work.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
         segment_devices: the number of devices of its newest segment; 0 before the first.
+        logged: the numbers that it had logged at its newest rung, without objectives and constraints.
+        noted: the values that its training has noted with `trial.note`, by key.
+        tested: the results of the newest test of its checkpoint, see `events.Tested`. test_error: why it has none.
         reference_devices: the number of devices of its first segment, or the `reference` of the policy; 0 before that.
             Its measured objectives are given at this count.
     """
@@ -165,6 +168,10 @@ class TrialRecord:
     reference_devices: int = 0
     segment_devices: int = 0
     n_lost_nodes: int = 0
+    logged: Mapping[str, float] = field(default_factory=dict)
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    tested: Mapping[str, float] = field(default_factory=dict)
+    test_error: str = ""
 
     @property
     def is_replicate(self) -> bool:

@@ -113,6 +113,11 @@ def _unmoved(fields: Fields) -> Fields:
     return {"next_allocation": None, **fields}
 
 
+def _without_logged(fields: Fields) -> Fields:
+    """Adds the other logged numbers of a report: before that, only those of objectives and constraints were kept."""
+    return {"logged": {}, **fields}
+
+
 def _saved_at_reference(fields: Fields) -> Fields:
     """Adds the seconds at the reference count: before them, they were those that the trial had used."""
     return {"reference_s": None, "reference_device_s": None, **fields}
@@ -136,7 +141,7 @@ _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
     "NodeRequested": (_own_machine,),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
-    "Reported": (_at_reference, _unmoved),
+    "Reported": (_at_reference, _unmoved, _without_logged),
     "CheckpointSaved": (_saved_at_reference,),
     "SegmentEnded": (_ended,),
 }

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
@@ -35,6 +35,7 @@ class CheckSegment:
         reports: the reports, in order.
         saved_as: the newest checkpoint.
         end: how the segment ended.
+        values: what the training has noted with `trial.note`.
         first_s: seconds from the order to the first report.
         wall_s: seconds from the order to the end.
         paused_at: the resource at which the plan paused it.
@@ -46,6 +47,7 @@ class CheckSegment:
     saved_as: Saved | None = None
     end: Ended | None = None
     notes: list[Note] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
     first_s: float = 0.0
     wall_s: float = 0.0
     paused_at: int | None = None
@@ -69,8 +71,11 @@ class CheckSegment:
         self.saved_as = saved
 
     def noted(self, trial_id: int, segment: int, note: Note) -> None:
-        """Keeps the line."""
-        self.notes.append(note)
+        """Keeps the line, or the value."""
+        if note.key:
+            self.values[note.key] = note.value
+        else:
+            self.notes.append(note)
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Keeps how it ended."""

@@ -202,7 +202,13 @@ class Loop:
         if self._nodes is not None:
             self._nodes.reported()
         verdict = self._controller.report(
-            trial_id, report.resource, report.metrics, report.train_s, self._clock.now(), is_inside=report.is_inside
+            trial_id,
+            report.resource,
+            report.metrics,
+            report.train_s,
+            self._clock.now(),
+            is_inside=report.is_inside,
+            logged=report.logged,
         )
         trial = self._controller.state.trials[trial_id]
         is_best = bool(trial.best_of) and trial.best_at(report.resource) == report.resource
@@ -237,6 +243,9 @@ class Loop:
 
     def noted(self, trial_id: int, segment: int, note: Note) -> None:
         """Logs a line; a line about the whole study is logged only once."""
+        if note.key:
+            self._controller.note_value(trial_id, note.key, note.value, self._clock.now())
+            return
         text = spelled(note.text)
         if note.once_per == "study":
             self._controller.note_once(text, note.topic, self._clock.now())

@@ -104,20 +104,20 @@ class Payload:
     largest: tuple[str, int] | None
 
 
-def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
-    """Writes `train` to `folder` under its digest, unless that file exists.
+def write_payload(train: Callable[[Any], Any], folder: Path, argument: str = "train") -> Payload:
+    """Writes `train` to `folder` under its digest, unless that file exists. `argument` names it in messages.
 
     Raises:
         ArgumentError: `train` is not a function, or something that it captures cannot be pickled.
     """
     if isinstance(train, StoredFunction):
         return Payload(train.path, train.path.stat().st_size, None)
-    check_function(train)
+    check_function(train, argument)
     try:
         data = cloudpickle.dumps(train)
     except Exception as error:
         raise ArgumentError(
-            "train", train, "a function whose captured objects can be pickled", hint=f"{type(error).__name__}: {error}"
+            argument, train, "a function whose captured objects can be pickled", hint=f"{type(error).__name__}: {error}"
         ) from error
     path = folder / f"payload-{hashlib.blake2b(data, digest_size=8).hexdigest()}.pkl"
     if not path.exists():
@@ -126,20 +126,20 @@ def write_payload(train: Callable[[Any], Any], folder: Path) -> Payload:
     return Payload(path, len(data), largest_capture(train) if len(data) > 1_000_000 else None)
 
 
-def check_function(train: object) -> None:
+def check_function(train: object, argument: str = "train") -> None:
     """Refuses an object that cannot be called with one trial.
 
     Raises:
         ArgumentError: it is not a function, it cannot be called with one argument, or it is a coroutine or generator.
     """
-    allowed = "a function that takes one Trial, such as def train(trial)"
+    allowed = f"a function that takes one Trial, such as def {argument}(trial)"
     if not callable(train):
-        raise ArgumentError("train", train, allowed)
+        raise ArgumentError(argument, train, allowed)
     kinds = {"a coroutine": inspect.iscoroutinefunction, "a generator": inspect.isgeneratorfunction}
     for kind, is_of_kind in kinds.items():
         if is_of_kind(train):
             hint = f"It is {kind}, so a call of it does not train. Run it to its end inside a plain function."
-            raise ArgumentError("train", train, allowed, hint=hint)
+            raise ArgumentError(argument, train, allowed, hint=hint)
     try:
         signature = inspect.signature(train)
     except (TypeError, ValueError):  # some built-in functions have no signature
@@ -148,7 +148,7 @@ def check_function(train: object) -> None:
         signature.bind(None)
     except TypeError as error:
         hint = f"{error}; give its other arguments with functools.partial."
-        raise ArgumentError("train", train, allowed, hint=hint[:1].upper() + hint[1:]) from None
+        raise ArgumentError(argument, train, allowed, hint=hint[:1].upper() + hint[1:]) from None
 
 
 def drop_older(payload: Payload) -> None:

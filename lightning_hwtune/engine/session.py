@@ -234,6 +234,11 @@ class Session:
         state = _STATES.get(done.reason.rule, ev.SessionState.PAUSED)
         self._end = (state, spelled(done.reason.text))
 
+    def ends_as_before(self, closed: ev.SessionClosed | None) -> None:
+        """Makes this session end as the one before it did, because it neither searches nor trains."""
+        if closed is not None:
+            self._end = (ev.SessionState(closed.state), closed.reason)
+
     def interrupt(self, reason: str) -> None:
         """Stores that something outside the study ends the session; it is written to the log on exit."""
         self._end = (ev.SessionState.INTERRUPTED, reason)

@@ -327,6 +327,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "seeds": integer(1).but("a positive integer: how many replicates each trial gets"),
         **{name: item.form for name, item in REPLICATE_OPTIONS.items()},
     },
+    "Study.test": {"again": flag(), "progress": flag(), "preload": RUN_OPTIONS["preload"].form},
     "Study.add": {"resource": optional(_POSITIVE)},
     "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its message", _error))},
     "Study.front": {"at": one_of("full", "rung", "any")},
@@ -346,5 +347,6 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
             "After the first epoch report 1: trial.report(1, val_loss=0.5).",
         ),
     },
+    "Trial.note": {"key": text("text, the name of the value")},
     "Trial.per_device_batch_size": {"global_batch": _POSITIVE},
 }

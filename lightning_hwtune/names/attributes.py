@@ -16,7 +16,8 @@ _BEST = "use `best`: study.best.config, study.best.values, study.best.checkpoint
 _FRONT = "use `front()`, the fully trained trials of the Pareto front"
 _FRAME = "use `trials()`, a pandas DataFrame with one row per trial"
 _RUN = "use `run`: study.run(train, max_trials=20)"
-_NO_NOTES = "a study has no user attributes: write a file to trial.dir"
+_NO_NOTES = "a study has no user attributes, but each trial has: trial.note('params', 1200)"
+_NOTE = "use `note`: trial.note('params', 1200); `study.trials()` has the column note/params"
 _ASK = "use `ask`: trial = study.ask(), and study.tell(trial) after its training"
 _TELL = "report values during the training: trial.report(1, val_loss=0.5); study.tell(trial) ends the segment"
 _CONFIG = "use `config`: trial.config, or trial['lr']"
@@ -141,7 +142,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(
             ("log", "log_metric", "log_metrics", "set_metric", "update", "value", "intermediate_values"), _REPORT
         ),
-        **dict.fromkeys(("user_attrs", "set_user_attr", "system_attrs", "set_system_attr"), _NO_NOTES),
+        **dict.fromkeys(("user_attrs", "set_user_attr", "system_attrs", "set_system_attr"), _NOTE),
         **dict.fromkeys(("get_checkpoint", "checkpoint", "restore"), "use `ckpt_path`, or trial.load()"),
         **dict.fromkeys(("get_trial_dir", "logdir", "path"), "use `dir`"),
         **dict.fromkeys(("resources", "devices", "n_devices"), "use `num_devices`"),

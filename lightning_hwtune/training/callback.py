@@ -71,7 +71,7 @@ class RungHooks:
         """Becomes active if this is the fit that reports; checks that the Trainer matches the study."""
         self._leave(trainer)  # Lightning calls no teardown after a failed fit
         segment = current_segment()
-        if segment is None or _chosen(trainer) is not self:
+        if segment is None or segment.order.is_test or _chosen(trainer) is not self:
             return
         if segment.order.num_devices > 1:
             internals.leave_sigterm_alone(trainer)

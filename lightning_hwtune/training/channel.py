@@ -81,6 +81,7 @@ class SegmentOrder:
         absent: parameters of the space that the configuration does not have -> why, in words.
         measured: names of the quantities that every rank measures itself and adds to the metrics; see `quantities`.
         per_device: how many segments share the device; each may use its part of the memory of a GPU.
+        is_test: whether the segment tests `checkpoint` and does not train.
         trainer: arguments of the Trainer that the search space decides, such as `strategy`.
         is_replicate: whether the trial repeats another one with its own seed, which replaces that of an app.
         nodes: the nodes that train the segment, each with the same number of devices; empty: the host of the study.
@@ -113,6 +114,7 @@ class SegmentOrder:
     absent: Mapping[str, str] = field(default_factory=dict)
     measured: tuple[str, ...] = ()
     is_replicate: bool = False
+    is_test: bool = False
     trainer: Mapping[str, Any] = field(default_factory=dict)
     per_device: int = 1
     nodes: tuple[NodePart, ...] = ()
@@ -251,6 +253,7 @@ class Report:
         train_s: training seconds of this segment so far.
         probe: the measurements for a check. If it is set, objectives that were not logged may be missing in `metrics`.
         is_inside: whether the report comes from inside an epoch, where a trial can be stopped but not paused.
+        logged: the other numbers that the training has logged.
     """
 
     resource: int
@@ -258,6 +261,7 @@ class Report:
     train_s: float
     probe: Probe | None = None
     is_inside: bool = False
+    logged: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,11 +312,14 @@ class Note:
         text: the message.
         once_per: "segment", or "study" for a message that does not depend on the trial and is shown once per study.
         topic: study notes with the same topic count as the same note; by default the text is the topic.
+        key: the key under which the training keeps `value`; empty for a message.
     """
 
     text: str
     once_per: str = "segment"
     topic: str = ""
+    key: str = ""
+    value: str | float | bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,8 @@ class LoggedValues:
     def now(self, trainer: Any, wanted: tuple[str, ...], *, since_report: bool = False) -> RankValues:
         """Returns the values that count now: those logged in this epoch, or only those logged since the last report.
 
+        `wanted` are the names for which a value that is not a number is described.
+
         All ranks must call it, because reading a metric with `sync_dist=True` combines it over the ranks.
         """
         logged = dict(trainer.callback_metrics)
@@ -124,9 +126,7 @@ class LoggedValues:
         reductions = {**self._validation, **_reductions(internals.training_results(trainer))}
         return RankValues(
             shares={
-                name: self._share(value, reductions.get(name))
-                for name in wanted
-                if (value := numbers.get(name)) is not None
+                name: self._share(value, reductions.get(name)) for name, value in numbers.items() if value is not None
             },
             names=frozenset(name for name, value in numbers.items() if value is not None),
             older=frozenset(logged) - names,

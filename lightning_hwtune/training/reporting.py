@@ -7,7 +7,7 @@ comes. A value that is missing is missing on every rank.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from lightning_hwtune.core.decisions import VerdictKind
@@ -37,8 +37,8 @@ def combined_values(segment: ActiveSegment, logged: RankValues) -> CombinedValue
         logged = dataclasses.replace(logged, shares={**logged.shares, **own})
     with segment.clock.paused():  # the ranks wait for the slowest here
         combined = combine(gather(logged), segment.order.across_ranks)
-    if combined.averaged:
-        names = ", ".join(map(repr, combined.averaged))
+    if averaged := [name for name in combined.averaged if name in segment.order.metrics]:
+        names = ", ".join(map(repr, averaged))
         segment.note(
             f"the ranks have different values of {names}: the study uses their mean, weighted by the samples that "
             "each rank validated. A mean of ratios is not the ratio over the whole set. For exact values, log with "
@@ -59,6 +59,7 @@ def exchange(
     """Reports `values` at `resource` from rank 0, with the clock stopped; returns the verdict on every rank.
 
     Args:
+        values: the objectives, and the other numbers that the training has logged.
         is_inside: whether the report comes from inside an epoch, where a trial can be stopped but not paused.
 
     Raises:
@@ -67,18 +68,27 @@ def exchange(
     """
     segment.require_this_process()
     segment.clock.stop()
-    report = Report(resource, values, segment.clock.seconds, probe, is_inside)
+    wanted = {*segment.order.metrics, *segment.order.measured}
+    metrics = {name: value for name, value in values.items() if name in wanted}
+    report = Report(resource, metrics, segment.clock.seconds, probe, is_inside, _others(values, wanted))
     answer = broadcast(_ask(segment, report) if segment.rank == 0 else Answer("abort", ""))
     if answer.kind == "abort":
         raise ConnectionError(f"rank 0 could not report: {answer.text}")
     verdict = VerdictMessage(VerdictKind(answer.kind), answer.text, answer.standing, answer.save)
-    segment.resource, segment.measured = resource, values
+    segment.resource, segment.measured = resource, metrics
     if verdict.kind == VerdictKind.CONTINUE:
         segment.clock.start()
     else:
         segment.verdict = verdict
     segment.advance(is_training=True)
     return verdict
+
+
+def _others(values: Mapping[str, float], wanted: Collection[str]) -> dict[str, float]:
+    """Returns the values that are not objectives, each once: Lightning logs "loss" also as "loss_step"."""
+    names = [name for name in values if name not in wanted]
+    bases = {name: name.removesuffix("_step").removesuffix("_epoch") for name in names}
+    return {name: values[name] for name in names if bases[name] == name or bases[name] not in values}
 
 
 def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, object]) -> VerdictMessage:
@@ -89,13 +99,15 @@ def report_by_hand(segment: ActiveSegment, resource: int, values: Mapping[str, o
         ConnectionError: as for `exchange`.
     """
     wanted = segment.order.metrics
-    numbers = {name: as_number(values[name]) for name in wanted if name in values}
+    numbers = {name: as_number(value) for name, value in values.items()}
     combined = combined_values(
         segment,
         RankValues(
             shares={name: Share(value) for name, value in numbers.items() if value is not None},
             names=frozenset(values),
-            unusable={name: shown(values[name])[:80] for name, value in numbers.items() if value is None},
+            unusable={
+                name: shown(values[name])[:80] for name, value in numbers.items() if value is None and name in wanted
+            },
         ),
     )
     missing = [name for name in wanted if name not in combined.values]

@@ -21,7 +21,9 @@ from lightning_hwtune.core.parameters.options import copied, handed_out
 from lightning_hwtune.errors import ArgumentError, OwnedArgumentError, RenamedAttributeError, nearest
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.names import unknown_attribute
-from lightning_hwtune.text import counted
+from lightning_hwtune.text import counted, is_name
+from lightning_hwtune.training.across_ranks import as_number
+from lightning_hwtune.training.channel import Note
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import gather_state, group_size
 from lightning_hwtune.training.reporting import report_by_hand
@@ -289,7 +291,7 @@ class Trial:
         settings = {
             # if Lightning's entry point adds another one, only this one acts
             "callbacks": [*callbacks, classes.RungCallback()],
-            "logger": True,
+            "logger": not order.is_test,  # the trial's metrics.csv is that of its training
             "enable_progress_bar": False,
             "enable_model_summary": False,
             "enable_checkpointing": any(map(_is_checkpoint_callback, callbacks)),
@@ -319,7 +321,7 @@ class Trial:
 
         Args:
             resource: a positive integer that increases from report to report, at most the study's horizon.
-            values: a number for each objective of the study, by name.
+            values: a number for each objective of the study, by name. Further numbers are kept as `logged/<name>`.
 
         Raises:
             ArgumentError: the resource is not allowed; an earlier report paused or stopped the segment; or a callback
@@ -395,6 +397,28 @@ class Trial:
         if number > top:
             raise ArgumentError("trial.report(...)", number, f"an integer up to {top}, the {unit} of a full training")
         return number
+
+    @checked_call("Trial.note")
+    def note(self, key: str, value: str | float | bool | None) -> None:
+        """Keeps a value with the trial: `note/<key>` is then a column of `study.trials()` and of `study.front()`.
+
+        The newest value of a key counts. With several devices, the value of rank 0 is kept; a check keeps none. Numbers
+        that the training logs at a rung are kept without a call, as `logged/<name>`.
+
+        Args:
+            key: the name of the value.
+            value: a number, True or False, text, or None.
+
+        Raises:
+            ArgumentError: the key is not a name, or the value has another type.
+        """
+        number = value if value is None or isinstance(value, bool | str) else as_number(value)
+        if not is_name(key) or len(key) > _MOST_CHARS:
+            raise ArgumentError("key", key, f"text of one line, at most {_MOST_CHARS} characters")
+        if value is not None and number is None:
+            raise ArgumentError("value", value, "a number, True or False, text, or None")
+        kept = int(number) if isinstance(value, int) and isinstance(number, float) else number
+        self._segment.send(Note("", key=key, value=kept))
 
     @checked_call("Trial.manual_reports")
     def manual_reports(self) -> None:
@@ -494,6 +518,7 @@ class Trial:
             )  # fmt: skip
 
 
+_MOST_CHARS = 100
 _OBEY = "Follow the verdict: `if trial.report(...).kind != 'continue': trial.save(state); return`."
 
 

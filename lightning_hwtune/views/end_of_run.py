@@ -13,6 +13,7 @@ from lightning_hwtune.text import TO_CONTINUE
 from lightning_hwtune.views.added import added_hint
 from lightning_hwtune.views.best_epochs import best_hint
 from lightning_hwtune.views.infeasible import infeasible_hint
+from lightning_hwtune.views.kept_values import without_logged
 from lightning_hwtune.views.replicates import replicates_frame, replicates_hint, replicates_title
 from lightning_hwtune.views.study_location import present, reading_command, short_path
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
@@ -33,7 +34,7 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
     if state.is_replicating:  # the front has not changed
         print_additions(console, state, folder.name)
         return
-    frame = front_frame(state)
+    frame = without_logged(front_frame(state))
     infeasible = infeasible_hint(state)
     if len(frame):
         found = [present(folder, path) for path in frame["checkpoint"]]

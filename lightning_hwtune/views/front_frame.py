@@ -35,7 +35,8 @@ class FrontFrame(pd.DataFrame):
 
     @property
     def _left_out(self) -> list[str]:
-        return [name for name in _LEFT_OUT if name in self.columns]
+        logged = [name for name in self.columns if name.startswith("logged/")]
+        return [*logged, *(name for name in _LEFT_OUT if name in self.columns)]
 
     @property
     def _more(self) -> str:

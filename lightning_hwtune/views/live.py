@@ -90,6 +90,12 @@ class View(abc.ABC):
         """Removes the view from the screen. Afterwards only the end of the session is printed."""
 
 
+def printer(*, enabled: bool) -> Callable[[str], None]:
+    """Returns a function that prints a line, or does nothing."""
+    console = Console(force_jupyter=False, highlight=False)
+    return (lambda text: console.print(text, markup=False, soft_wrap=True)) if enabled else lambda text: None
+
+
 def open_view(
     state: StudyState,
     folder: Path,

@@ -21,6 +21,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.views.amounts import counted, cut, duration, money
 from lightning_hwtune.views.announcements import totals
 from lightning_hwtune.views.front_frame import FrontFrame
+from lightning_hwtune.views.kept_values import without_logged
 from lightning_hwtune.views.live import PrintingView
 from lightning_hwtune.views.recommendation import recommended
 from lightning_hwtune.views.status import n_epochs_spent, study_state
@@ -108,7 +109,7 @@ def study_html(state: StudyFacts, *, is_driven: bool) -> str:
         for key, value in rows.items()
     )
     text = f"<p><b>study {html.escape(state.spec.name)}</b></p><table>{cells}</table>"
-    frame = front_frame(state)
+    frame = without_logged(front_frame(state))
     if not len(frame):
         return text
     more = f", {len(frame) - _MOST_FRONT} more in study.front()" if len(frame) > _MOST_FRONT else ""

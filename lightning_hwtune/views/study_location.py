@@ -14,7 +14,7 @@ __all__ = ["STUDY_COMMANDS", "located", "present", "reading_command", "short_pat
 
 STUDY_COMMANDS = (
     "best", "command", "export", "front", "importance", "ledger", "logs", "plot", "replicate", "report", "rungs",
-    "serve", "status", "trials", "why",
+    "serve", "status", "test", "trials", "why",
 )  # fmt: skip
 """The commands about a stored study that messages may name."""
 

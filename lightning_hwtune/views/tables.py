@@ -18,6 +18,7 @@ from lightning_hwtune.errors import first_line
 from lightning_hwtune.views.front_confidence import CERTAIN_FROM, certainties
 from lightning_hwtune.views.front_points import Point, candidates, ended_early, front_points, non_dominated
 from lightning_hwtune.views.infeasible import constraint_keys, infeasible_text, least_violating
+from lightning_hwtune.views.kept_values import kept_cells, kept_columns, kept_keys
 from lightning_hwtune.views.reference import References
 from lightning_hwtune.views.replicates import replicate_summary
 
@@ -57,7 +58,8 @@ def front_entries(state: StudyFacts, at: str = "full") -> list[dict[str, Any]]:
     of the noise of measured times, and `within_noise` marks a member that is not certain (`views.front_confidence`).
     If the study has replicates, `replicates` has those of the member (None for none): `complete`, `failed`, `open`, and
     the objectives' `mean` and `std`. If a trial of the study has changed its devices, `reference` says at which number
-    of devices the seconds of the member are given (`views.reference`); None for the number that it trained on.
+    of devices the seconds of the member are given (`views.reference`); None for the number that it trained on. What is
+    kept besides (`test`, `test_error`, `notes`, `logged`): see `views.kept_values.kept_keys`.
 
     Args:
         at: "full": fully trained trials. "rung": one front per rung level, highest first, with the key `rung`. "any":
@@ -86,6 +88,7 @@ def _front_entry(state: StudyFacts, point: Point, at: str, references: Reference
         **references.keys(trial, measurement.resource),
         **({"replicates": replicate_summary(state, trial.trial_id)} if state.replicates else {}),
         unit: measurement.resource,
+        **kept_keys(trial),
         "checkpoint": _checkpoint(point),
     }
     if at == "rung":
@@ -166,10 +169,12 @@ def _frame(state: StudyFacts, entries: Sequence[Mapping[str, Any]], at: str) -> 
     references = References(state)
     keys, rest = [*first, "trial"], ["devices", unit, *(["partial"] if at == "any" else []), *confidence]
     rest += [_SECONDS_AT] if references.are_any else []
-    columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, "checkpoint"]
+    kept = kept_columns(state.trials[entry["trial_id"]] for entry in entries)
+    columns = [*keys, *_values(state, [*keys, *rest], {}, {}), *rest, *kept, "checkpoint"]
     rows = []
     for entry in entries:
         values = _values(state, [*keys, *rest], entry, entry["config"])
+        values |= kept_cells(state.trials[entry["trial_id"]])
         seconds_at = references.text(state.trials[entry["trial_id"]], entry[unit]) or None
         rows.append({**entry, "trial": entry["trial_id"], **values, _SECONDS_AT: seconds_at})
     frame = pd.DataFrame([{name: row.get(name) for name in columns} for row in rows], columns=columns)
@@ -238,7 +243,8 @@ def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -
     measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the newest checkpoint, from which
     the trial would resume; it may be older than the measurement. `ended_early`: whether the trial's own code, such as
     an EarlyStopping, ended the training before the horizon. `replicate_of`: the trial that it repeats with another
-    seed; None for a trial of the search. `reference`: see `front_entries`.
+    seed; None for a trial of the search. `reference`: see `front_entries`. `test`, `test_error`, `notes`, `logged`: see
+    `views.kept_values.kept_keys`.
     """
     trials, segments = _chosen(state, trial_ids)
     retries, words, references = n_retries(state, segments), _words(state, trials, segments), References(state)
@@ -262,6 +268,7 @@ def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -
             "retries": retries.get(trial.trial_id, 0),
             "failure": first_line(trial.error),
             "replicate_of": trial.replicate_of,
+            **kept_keys(trial),
             "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
         }
         for trial in trials
@@ -280,6 +287,7 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     """Returns one row per trial: state, epochs, devices, segments, objectives, parameters, rungs, retries, failure.
 
     A study with constraints also has the columns of their values, and `infeasible`: the violated bounds, with amounts.
+    What is kept besides has the last columns, `test/...`, `note/...` and `logged/...` (`views.kept_values`).
     A study with replicates has the column `replicate_of`; it is empty for a trial of the search. If a trial has changed
     its devices, there is the column `seconds_at`: the number of devices at which its seconds are given, and why.
     """
@@ -293,12 +301,13 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
         row["rungs"] = _rungs_text(entry, unit)
         row["infeasible"] = infeasible_text(state, state.trials[entry["trial_id"]])
         row[_SECONDS_AT] = references.text(state.trials[entry["trial_id"]]) or None
+        row |= kept_cells(state.trials[entry["trial_id"]])
         rows.append(row | {key: entry[key] for key in ("retries", "failure", "replicate_of")})
     infeasible = ["infeasible"] if state.spec.objectives.is_constrained else []
     replicate_of = ["replicate_of"] if state.replicates else []
     seconds_at = [_SECONDS_AT] if references.are_any else []
     named = [*fixed, *_values(state, fixed, {}, {}), *infeasible, *seconds_at]
-    columns = [*named, "rungs", *replicate_of, "retries", "failure"]
+    columns = [*named, "rungs", *replicate_of, "retries", "failure", *kept_columns(state.trials)]
     frame = _with_options(state, pd.DataFrame(rows, columns=columns), rows)
     return _with_none(frame, rows, [*replicate_of, *seconds_at])
 

@@ -43,6 +43,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "int | None": st.none() | st.integers(0, 2**60),
     "str": texts(10),
     "str | None": st.none() | texts(10),
+    "str | float | bool | None": st.none() | st.booleans() | numbers | texts(10),
     "Allocation": allocations,
     "Allocation | None": st.none() | allocations,
     "Mapping[str, Any]": st.dictionaries(texts(5), plain, max_size=4),
@@ -70,7 +71,7 @@ def test_an_event_comes_back_from_json(event_type: type[Event], data: st.DataObj
 
 def test_every_type_is_exported_and_known() -> None:
     assert set(NAMES) == {name for name in events.__all__ if name[0].isupper()} - {"Event", "SessionState"}
-    assert len(NAMES) == 18
+    assert len(NAMES) == 20
 
 
 def test_numbers_that_are_not_finite_stay_what_they_are() -> None:
