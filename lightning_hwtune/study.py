@@ -35,6 +35,8 @@ from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingProfile
 from lightning_hwtune.core.measured_scaling import measured_scaling
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
+from lightning_hwtune.core.record import TrialRecord, TrialState
+from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon, with_horizon
 from lightning_hwtune.core.searchers import Searcher, default_searcher
 from lightning_hwtune.core.space import SearchSpace
@@ -49,6 +51,7 @@ from lightning_hwtune.engine.meters import check_meters
 from lightning_hwtune.engine.open_sessions import OpenSession, session_of, take_over
 from lightning_hwtune.engine.payload import stored_function
 from lightning_hwtune.engine.reading import Reader
+from lightning_hwtune.engine.refitting import verify_weights
 from lightning_hwtune.engine.replicating import prepared
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import (
@@ -56,6 +59,7 @@ from lightning_hwtune.errors import (
     StudyFailedError,
     StudyMismatchError,
     StudyNotFoundError,
+    TrialError,
     first_line,
 )
 from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
@@ -415,17 +419,28 @@ class Study:
             StudyNotFoundError: the study has not begun.
             StudyLockedError: another process is running this study.
         """
-        given = given_to_call()
+        self._train_again(finalists(self.state(), front), seeds, train, options, given_to_call())
+        return self.replicates()
+
+    def _train_again(
+        self,
+        numbers: Sequence[int],
+        seeds: int,
+        train: TrainFunction | None,
+        options: ReplicateOptions,
+        given: frozenset[str],
+        refit: str = "",
+    ) -> None:
+        """Trains replicates, or refits, of these trials."""
         others: dict[str, Any] = {name: value for name, value in options.items() if name not in LIMITS}
         most = abilities_of_choice(options["executor"]).max_segments
         limits = {name: options[name] for name in LIMITS if name in given}  # type: ignore[literal-required]
         if most is not None:
             limits["max_parallel"] = min(limits.get("max_parallel") or most, most)
-        numbers = finalists(self.state(), front)
         self.close()
         state = self._reader.race_state(self._spec)
         assert state is not None
-        wanted, all_limits = prepared(state, numbers, seeds, limits)
+        wanted, all_limits = prepared(state, numbers, seeds, limits, refit)
         run = Run(
             spec=self._spec,
             files=self._files,
@@ -439,7 +454,62 @@ class Study:
             **others,
         )
         self._drive(run)
-        return self.replicates()
+
+    @checked_call(
+        "Study.refit",
+        elsewhere={name: f"study.run(train, {name}=...)" for name in RUN_OPTIONS if name not in REPLICATE_OPTIONS},
+        options=REPLICATE_OPTIONS,
+    )
+    def refit(
+        self,
+        trial: Result | int,
+        train: TrainFunction | None = None,
+        *,
+        from_checkpoint: bool = False,
+        again: bool = False,
+        **options: Unpack[ReplicateOptions],
+    ) -> Result:
+        """Trains the configuration of one trial again, e.g. on all data; returns the result, with its checkpoint.
+
+        The refit is a trial of the study, with its own number, log and checkpoint, and counts towards `max_time` and
+        `max_cost`, but the search never sees it. It trains as long as the trial did, and need not report the
+        objectives: those that it does not log are NaN. The search must have ended. The same call continues after an
+        interruption, and returns the result if the refit is complete.
+
+        Args:
+            trial: a fully trained trial: its number, or a result such as `study.best`.
+            train: the training function, e.g. one that trains on all data; None: that of the newest run.
+            from_checkpoint: whether the model begins with the weights of the trial's checkpoint instead of new ones.
+            again: whether to train a further refit if one is complete.
+            options: the limits and options; `forms.run_options.ReplicateOptions` lists them. A limit that is not given
+                is that of the search.
+
+        Raises:
+            ArgumentError: the search has not ended, the trial is not fully trained or has no checkpoint, the time or
+                money of the study is used, or the training function is not known.
+            TrialError: the refit failed.
+            StudyNotFoundError: the study has not begun.
+            StudyLockedError: another process is running this study.
+        """
+        numbers, given = finalists(self.state(), [trial], "trial"), given_to_call()
+        begin = "checkpoint" if from_checkpoint else "scratch"
+        wanted = Replication((numbers[0],), 1, begin)
+        complete = [found for found in self._refits(wanted) if found.state is TrialState.COMPLETED]
+        if not complete or again:
+            n_ended = sum(found.state.is_final for found in self._refits(wanted))
+            if from_checkpoint:
+                verify_weights(self.state(), self._files, numbers[0])
+            self._train_again(numbers, n_ended + 1, train, options, given, begin)
+        last = self._refits(wanted)[-1]
+        if last.state is not TrialState.COMPLETED or last.last is None:
+            raise TrialError(f"the refit of trial {numbers[0]} (trial {last.trial_id}) is {last.state}: {last.error}")
+        saved = last.checkpoint
+        path = self._files.present(saved.path) if saved is not None else None
+        values = {name: last.last.values[name] for name in self._spec.objectives.names}
+        return Result(last.trial_id, last.config, last.num_devices, values, last.resource, path)
+
+    def _refits(self, wanted: Replication) -> list[TrialRecord]:
+        return wanted.known(self.state(), wanted.trials[0])
 
     @checked_call("Study.test")
     def test(

@@ -254,6 +254,7 @@ class Controller:
                     reason=decision.reason.text,
                     allocation=decision.allocation,
                     replicate_of=decision.replicate_of,
+                    refit=decision.refit,
                 )
             )
             number, checkpoint, promoted_from = 1, None, None
@@ -319,6 +320,9 @@ class Controller:
         if self.state.is_over(segment):
             reason = Reason(Rule.OVER, f"the verdict for this segment was {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == VerdictKind.PAUSE else Stop(reason)
+        if trial.refit:  # it may train without a validation, and no value of it is compared
+            own = {name: value for name, value in (logged or {}).items() if name in self.spec.objectives.recorded}
+            metrics = {**dict.fromkeys(self.spec.objectives.recorded, math.nan), **own, **metrics}
         is_decided = not trial.is_replicate and self._level(trial, resource) is not None
         used = conversion(self.state, segment, resource, train_s, is_decided=is_decided)
         measurement = self._measure(segment, resource, metrics, train_s, used)
@@ -605,6 +609,9 @@ class Controller:
         allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
         allocation = segment.moves_to or allocation
         is_full = trial.resource >= self.race.max_resource
+        saved_at = trial.checkpoint.resource if trial.checkpoint is not None else 0
+        if trial.refit and min(trial.resource, saved_at) >= trial.target:
+            return TrialState.COMPLETED, error, allocation
         if segment.verdict == VerdictKind.STOP and not is_full:
             return TrialState.STOPPED, error, allocation
         if outcome == Outcome.INTERRUPTED or (outcome == Outcome.DONE and is_paused):

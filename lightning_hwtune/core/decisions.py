@@ -132,10 +132,11 @@ class Start:
 
     Attributes:
         draw: the number of the searcher's draw that gave `config`; None for an enqueued configuration.
-        source: "searcher", "enqueued" or "replicate".
+        source: "searcher", "enqueued", "replicate" or "refit".
         target: the resource up to which the trial may train.
         reservation: the candidate for which devices are drained from now on.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
+        refit: for a refit, from where it begins; see `core.replication`. Empty for any other trial.
     """
 
     trial_id: int
@@ -149,6 +150,7 @@ class Start:
     reason: Reason
     reservation: Reservation | None = None
     replicate_of: int | None = None
+    refit: str = ""
 
     @property
     def num_devices(self) -> int:

@@ -80,7 +80,8 @@ class SessionOpened(Event):
         study_id: the id of the study, even if `StudyCreated` has none. number: of this session, increasing.
         folder: the absolute path of the study's folder on `host`.
         defaults: the limits that apply where the user gives none; they never change after the first session.
-        replication: which trials this session trains again, and with how many seeds; empty for a session that searches.
+        replication: which trials this session trains again, how often, and whether as refits; empty for a session that
+            searches.
         given: the names of the limits for which the user gave a value, here or in the session whose limits this one
             took over. None: an older version did not store them.
     """
@@ -208,6 +209,7 @@ class TrialCreated(Event):
         draw: the number of the searcher's draw, so that a continued study never repeats one.
         allocation: the policy's answer; 0 devices in logs of form 1, where the configuration has the count.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
+        refit: from where a refit of that trial begins, "scratch" or "checkpoint"; empty for any other trial.
     """
 
     trial_id: int
@@ -220,6 +222,7 @@ class TrialCreated(Event):
     reason: str
     allocation: Allocation
     replicate_of: int | None = None
+    refit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

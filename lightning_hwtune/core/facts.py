@@ -38,6 +38,7 @@ class StudyFacts:
 
     Attributes:
         trials: by trial id. searched: those of the search. replicates: those that repeat one of them with another seed.
+        refits: those that repeat one of them with another training function.
         segments: in order of their start. running: those that have not ended, by trial id.
         waiting: trials of the search that may continue but have no segment.
         reserved: the candidate for which devices are drained; None if there is none.
@@ -72,6 +73,7 @@ class StudyFacts:
         self.trials: list[TrialRecord] = []
         self.searched: list[TrialRecord] = []
         self.replicates: list[TrialRecord] = []
+        self.refits: list[TrialRecord] = []
         self.segments: list[Segment] = []
         self.running: dict[int, Segment] = {}
         self.waiting: set[int] = set()
@@ -330,7 +332,7 @@ class StudyFacts:
         trial.best_of = next((metric.name for metric in self.spec.objectives.best_so_far), "")
         self.trials.append(trial)
         if event.replicate_of is not None:
-            self._replicated(trial, event.replicate_of)
+            self._replicated(trial, event.replicate_of, event.refit)
             return
         self.searched.append(trial)
         self.waiting.add(trial.trial_id)
@@ -342,11 +344,13 @@ class StudyFacts:
             self.skipped.discard(event.draw)
             self.next_draw = max(self.next_draw, event.draw + 1)
 
-    def _replicated(self, trial: TrialRecord, origin: int) -> None:
+    def _replicated(self, trial: TrialRecord, origin: int, refit: str) -> None:
         if not 0 <= origin < trial.trial_id or self.trials[origin].is_replicate:
             raise ValueError(f"trial {trial.trial_id} repeats trial {origin}, which is not one of the search")
-        trial.replicate_of = origin
-        self.replicates.append(trial)
+        trial.replicate_of, trial.refit = origin, refit
+        if refit:
+            trial.best_of = ""  # it may train without a validation
+        (self.refits if refit else self.replicates).append(trial)
 
     def _devices_reserved(self, event: ev.DevicesReserved) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(Reservation)}

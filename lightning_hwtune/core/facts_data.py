@@ -77,7 +77,8 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
     facts.closed = None if data["closed"] is None else _event(ev.SessionClosed, data["closed"])
     facts.chosen = None if data["chosen"] is None else _event(ev.LadderChosen, data["chosen"])
     facts.searched = [trial for trial in facts.trials if not trial.is_replicate]
-    facts.replicates = [trial for trial in facts.trials if trial.is_replicate]
+    facts.replicates = [trial for trial in facts.trials if trial.is_replicate and not trial.refit]
+    facts.refits = [trial for trial in facts.trials if trial.refit]
     facts.search_limits = Limits(**data["search_limits"]).resolved(spec)
     if facts.session is not None:
         facts.limits = Limits(**facts.session.limits).resolved(spec)

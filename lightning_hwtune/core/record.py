@@ -135,6 +135,7 @@ class TrialRecord:
         n_retries: number of segments that failed or were lost and were repeated; interrupted ones do not count.
         n_lost_nodes: how many of its segments in a row have lost their node before a report of new work.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
+        refit: if it repeats that trial with another training function, from where: "scratch" or "checkpoint".
         segment_devices: the number of devices of its newest segment; 0 before the first.
         logged: the numbers that it had logged at its newest rung, without objectives and constraints.
         noted: the values that its training has noted with `trial.note`, by key.
@@ -165,6 +166,7 @@ class TrialRecord:
     note: str = ""
     known_from: dict[int, int] = field(default_factory=dict)
     replicate_of: int | None = None
+    refit: str = ""
     reference_devices: int = 0
     segment_devices: int = 0
     n_lost_nodes: int = 0
@@ -238,6 +240,11 @@ class TrialRecord:
         """All checkpoints that are kept: the newest one, and that of the best report if it is a different one."""
         kept = {c.path: c for c in (self.checkpoint, self.best_checkpoint) if c is not None}
         return tuple(kept.values())
+
+    @property
+    def measured_checkpoint(self) -> Checkpoint | None:
+        """The checkpoint of the model that was measured: that of the best report, or the newest one."""
+        return self.best_checkpoint if self.best_of else self.checkpoint
 
     @property
     def report_s(self) -> float:

@@ -5,6 +5,10 @@ devices, to the end, from the beginning. The search never sees it. It joins no r
 front, and it counts neither as a trial of the study nor as a failure. A session either searches or trains replicates.
 What it trains is part of its first event, so a session that was killed is continued by an equal one.
 
+A refit is a trial of the same kind, with another training function, e.g. one that trains on all data. It begins from
+scratch, or with the weights of the trial's checkpoint ("checkpoint"). It need not report the objectives, and ends
+where the trial ended by its own rule.
+
 Every trial gets its first replicate before any gets its second one, if there are enough devices for it.
 """
 
@@ -15,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, final
 
 from lightning_hwtune.core.deadline import Deadline
-from lightning_hwtune.core.decisions import Answer, Continue, Done, Reason, Resume, Rule, Start, Verdict, Wait
+from lightning_hwtune.core.decisions import Answer, Continue, Done, Pause, Reason, Resume, Rule, Start, Verdict, Wait
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.interrupted_trials import resume_of
 from lightning_hwtune.core.record import TrialRecord, TrialState
@@ -35,13 +39,20 @@ class Replication:
 
     Attributes:
         trials: the trials to repeat. seeds: how many replicates each of them gets, those that exist included.
+        refit: from where refits begin; empty for replicates.
     """
 
     trials: tuple[int, ...]
     seeds: int
+    refit: str = ""
+
+    @property
+    def noun(self) -> str:
+        """What it trains, in the plural."""
+        return "refits" if self.refit else "replicates"
 
     @classmethod
-    def checked(cls, facts: StudyFacts, trials: Sequence[int], seeds: int) -> Self:
+    def checked(cls, facts: StudyFacts, trials: Sequence[int], seeds: int, refit: str = "") -> Self:
         """Returns the replication of these trials.
 
         Raises:
@@ -63,25 +74,27 @@ class Replication:
         if not trials:
             hint = "The front is empty: no fully trained trial has finite values and violates no constraint."
             raise ArgumentError("front", list(trials), allowed, hint=hint)
-        return cls(tuple(dict.fromkeys(trials)), seeds)
+        return cls(tuple(dict.fromkeys(trials)), seeds, refit)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for the log."""
-        return {"trials": list(self.trials), "seeds": self.seeds}
+        data = {"trials": list(self.trials), "seeds": self.seeds}
+        return {**data, "refit": self.refit} if self.refit else data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Returns the replication that `to_dict` described."""
-        return cls(tuple(data["trials"]), data["seeds"])
+        return cls(tuple(data["trials"]), data["seeds"], data.get("refit", ""))
+
+    def known(self, facts: StudyFacts, origin: int) -> list[TrialRecord]:
+        """Returns the replicates or refits of a trial that exist, in the order in which they began."""
+        repeated = facts.refits if self.refit else facts.replicates
+        return [trial for trial in repeated if trial.replicate_of == origin and trial.refit == self.refit]
 
     def n_missing(self, facts: StudyFacts) -> int:
         """Returns how many replicates have not ended, or not even begun."""
-        ended = (trial for trial in facts.replicates if trial.state.is_final)
-        n_ended = dict.fromkeys(self.trials, 0)
-        for trial in ended:
-            if trial.replicate_of in n_ended:
-                n_ended[trial.replicate_of] += 1
-        return sum(max(self.seeds - n, 0) for n in n_ended.values())
+        n_ended = [sum(trial.state.is_final for trial in self.known(facts, origin)) for origin in self.trials]
+        return sum(max(self.seeds - n, 0) for n in n_ended)
 
 
 def replicates_of(facts: StudyFacts, trial_id: int) -> list[TrialRecord]:
@@ -93,6 +106,8 @@ def replicate_verdict(trial: TrialRecord, resource: int, ladder: Ladder) -> Verd
     """Returns the answer to a report of a replicate, which no rung judges."""
     if resource >= ladder.top:
         return ladder.end()
+    if trial.refit and resource >= trial.target:
+        return Pause(Reason(Rule.REPLICATE, f"trial {trial.replicate_of}, of which it is a refit, ended here, too"))
     text = f"it repeats trial {trial.replicate_of}, and no rung judges it"
     return Continue(Reason(Rule.REPLICATE, text))
 
@@ -120,22 +135,22 @@ class NextReplicate:
                 return replace(item, reservation=kept)
         n_running = len(state.running)
         if n_running:
-            text = f"{counted(n_running, 'replicates')} {'is' if n_running == 1 else 'are'} running"
+            text = f"{counted(n_running, wanted.noun)} {'is' if n_running == 1 else 'are'} running"
             return Wait(Reason(Rule.REPLICATE, text), reservation=kept)
         if able and state.is_renting:
-            text = f"a replicate needs {counted(able[0].num_devices, 'devices')} (free: {free})"
+            text = f"a {wanted.noun.removesuffix('s')} needs {counted(able[0].num_devices, 'devices')} (free: {free})"
             return Wait(Reason(Rule.REPLICATE, text), able[0].num_devices, kept)
         if due:
             rule = Rule.LIMIT_MAX_TIME if self._deadline.left.is_time_first(now) else Rule.LIMIT_MAX_COST
-            n = f"{counted(len(due), 'replicates')} {'is' if len(due) == 1 else 'are'}"
+            n = f"{counted(len(due), wanted.noun)} {'is' if len(due) == 1 else 'are'}"
             return Done(Reason(rule, f"{n} left, and what is left of the limit is too short for one"), kept)
         n_lost = sum(
             trial.state is not TrialState.COMPLETED
             for origin in wanted.trials
-            for trial in replicates_of(state, origin)[: wanted.seeds]
+            for trial in wanted.known(state, origin)[: wanted.seeds]
         )
         lost = f", {n_lost} of them without success" if n_lost else ""
-        replicates = counted(len(wanted.trials) * wanted.seeds, "replicates")
+        replicates = counted(len(wanted.trials) * wanted.seeds, wanted.noun)
         return Done(
             Reason(Rule.REPLICATE, f"{replicates} of {counted(len(wanted.trials), 'trials')} trained{lost}"), kept
         )
@@ -153,7 +168,7 @@ class NextReplicate:
 
     def _due(self, wanted: Replication) -> Iterator[tuple[int, Start | Resume]]:
         """Yields the replicates that may begin a segment now, in order, each after the trial that it repeats."""
-        known = {origin: replicates_of(self._state, origin)[: wanted.seeds] for origin in wanted.trials}
+        known = {origin: wanted.known(self._state, origin)[: wanted.seeds] for origin in wanted.trials}
         begun = [(trial, origin) for origin, trials in known.items() for trial in trials]
         for trial, origin in sorted(begun, key=lambda pair: pair[0].trial_id):
             if not trial.state.is_final and trial.trial_id not in self._state.running:
@@ -161,22 +176,29 @@ class NextReplicate:
         for number in range(wanted.seeds):
             for origin in wanted.trials:
                 if number >= len(known[origin]):
-                    yield origin, self._start(origin, number, wanted.seeds)
+                    yield origin, self._start(origin, number, wanted)
 
-    def _start(self, origin: int, number: int, seeds: int) -> Start:
-        state, trial = self._state, self._state.trials[origin]
-        text = f"replicate {number + 1} of {seeds} of trial {origin}, with another seed"
+    def _start(self, origin: int, number: int, wanted: Replication) -> Start:
+        state, trial, kind = self._state, self._state.trials[origin], wanted.noun.removesuffix("s")
+        text, target = (
+            f"replicate {number + 1} of {wanted.seeds} of trial {origin}, with another seed",
+            state.ladder.top,
+        )
+        if wanted.refit:
+            text = f"refit of trial {origin} from {'scratch' if wanted.refit == 'scratch' else 'its checkpoint'}"
+            target = trial.resource if trial.resource < state.ladder.top else target
         return Start(
             trial_id=len(state.trials),
             config=trial.config,
             allocation=trial.allocation,
             bracket=trial.bracket,
-            target=state.ladder.top,
-            seed=int(stream(state.spec.seed, f"replicate of {origin}", number).integers(2**31 - 1)),
-            source="replicate",
+            target=target,
+            seed=int(stream(state.spec.seed, f"{kind} of {origin}", number).integers(2**31 - 1)),
+            source=kind,
             draw=None,
             reason=Reason(Rule.REPLICATE, text),
             replicate_of=origin,
+            refit=wanted.refit,
         )
 
     def _ends(self, origin: int, item: Start | Resume, now: float) -> bool:

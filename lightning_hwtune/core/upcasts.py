@@ -103,6 +103,11 @@ def _searched(fields: Fields) -> Fields:
     return {"replicate_of": None, **fields}
 
 
+def _not_refit(fields: Fields) -> Fields:
+    """Adds from where a refit begins: before refits, each trial was one of the search or a replicate."""
+    return {"refit": "", **fields}
+
+
 def _at_reference(fields: Fields) -> Fields:
     """Adds the conversion to the reference count: before it, the seconds of a report were those of its devices."""
     return {"reference_factor": 1.0, "reference_basis": "", **fields}
@@ -138,7 +143,7 @@ _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
         _created_with("prior", gaussian=0.0, evidence="uniform"),
     ),
     "SessionOpened": (_opened, _searching, _given),
-    "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched),
+    "TrialCreated": (_devices_to_allocation("num_devices", "allocation", 0), _searched, _not_refit),
     "NodeRequested": (_own_machine,),
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
     "Reported": (_at_reference, _unmoved, _without_logged),

@@ -24,16 +24,11 @@ from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.text import storable
 from lightning_hwtune.training.checkpoint_test import CheckpointTest
 
-__all__ = ["measured_checkpoint", "run_tests", "test_executor", "untested"]
+__all__ = ["run_tests", "test_executor", "untested"]
 
 
 Done = Callable[[int, Mapping[str, float], str], object]
 """A function that gets a trial's number, the results of its test, and the error that it ended with."""
-
-
-def measured_checkpoint(trial: TrialRecord) -> Checkpoint | None:
-    """Returns the checkpoint of the model that was measured: that of the best report, or the newest one."""
-    return trial.best_checkpoint if trial.best_of else trial.checkpoint
 
 
 def untested(state: StudyFacts, trials: Sequence[int], *, again: bool) -> list[int]:
@@ -46,7 +41,7 @@ def untested(state: StudyFacts, trials: Sequence[int], *, again: bool) -> list[i
         n, allowed = len(state.trials), "trials with a checkpoint, such as those of `study.front()`"
         if not 0 <= trial_id < n:
             raise ArgumentError("trials", trial_id, allowed, hint=f"The numbers are 0 to {n - 1}.")
-        if measured_checkpoint(state.trials[trial_id]) is None:
+        if state.trials[trial_id].measured_checkpoint is None:
             raise ArgumentError("trials", trial_id, allowed, hint=f"Trial {trial_id} has no checkpoint.")
     if not trials:
         hint = "The front is empty: no fully trained trial has finite values and violates no constraint."
@@ -76,7 +71,7 @@ def run_tests(session: Session, executor: LocalExecutor, trials: Sequence[int], 
     """Tests the checkpoints of these trials, and logs each result; `done` is called after each test."""
     for trial_id in trials:
         trial = session.controller.state.trials[trial_id]
-        checkpoint = measured_checkpoint(trial)
+        checkpoint = trial.measured_checkpoint
         digest = checkpoint.digest if checkpoint is not None else ""
         try:
             values, error = _result(session, executor, trial, checkpoint)

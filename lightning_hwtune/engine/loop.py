@@ -19,6 +19,7 @@ from lightning_hwtune.engine.executor import Executor
 from lightning_hwtune.engine.folder import Folder
 from lightning_hwtune.engine.limit_looks import LimitLooks
 from lightning_hwtune.engine.provider import Provider
+from lightning_hwtune.engine.refitting import refit_order
 from lightning_hwtune.engine.rented_nodes import RentedNodes
 from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
@@ -167,7 +168,7 @@ class Loop:
         spec, trial = self._controller.spec, self._controller.state.trials[segment.trial_id]
         folder = self._files.make_trial_dir(trial.trial_id)
         checkpoint = self._files.path(trial.checkpoint.path) if trial.checkpoint else None
-        return segment_order(
+        order = segment_order(
             spec,
             trial_id=trial.trial_id,
             segment=segment.number,
@@ -186,6 +187,7 @@ class Loop:
             is_replicate=trial.is_replicate,
             nodes=() if self._nodes is None else self._nodes.parts(segment.slots),
         )
+        return refit_order(order, self._controller.state, trial, self._files) if trial.refit else order
 
     def _config(self, config: Mapping[str, Any], num_devices: int) -> dict[str, Any]:
         """Returns the configuration with its actual device count, which may be larger after running out of memory."""

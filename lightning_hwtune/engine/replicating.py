@@ -18,12 +18,13 @@ _OF_RULE = {Rule.LIMIT_MAX_TIME: "max_time", Rule.LIMIT_MAX_COST: "max_cost"}
 
 
 def prepared(
-    state: StudyState, trials: Sequence[int], seeds: int, given: Mapping[str, Any]
+    state: StudyState, trials: Sequence[int], seeds: int, given: Mapping[str, Any], refit: str = ""
 ) -> tuple[Replication, Limits]:
     """Returns what is trained again and the limits of that session. Does not change the state.
 
     Args:
         given: the limits that the user gave, under the names that users give them; the others are those of the search.
+        refit: from where refits begin; empty for replicates.
 
     Raises:
         ArgumentError: the search has not ended, a trial cannot be repeated, or the time or money of the study is used.
@@ -33,16 +34,16 @@ def prepared(
     answer = _answer(state, state.search_limits, None, now)
     if not isinstance(answer, Done):
         hint = (
-            "Continue it to its end, with `study.run` or the command that ran it, and then train replicates. "
+            "Continue it to its end, with `study.run` or the command that ran it, and then call this again. "
             f"`max_trials={n_trials}` ends it with the trials that exist."
         )
         raise ArgumentError("study", state.spec.name, "a study whose search has ended", hint=hint)
-    wanted = Replication.checked(state, trials, seeds)
+    wanted = Replication.checked(state, trials, seeds, refit)
     limits = state.search_limits.replaced(given)
     answer = _answer(state, limits, wanted, now)
     if isinstance(answer, Done) and answer.reason.rule in _OF_RULE:
         name = _OF_RULE[Rule(answer.reason.rule)]
-        hint = f"{answer.reason.text}. Replicates count towards it: give a higher total."
+        hint = f"{answer.reason.text}. {wanted.noun.capitalize()} count towards it: give a higher total."
         raise ArgumentError(name, limits.value(name), "enough for a replicate", hint=hint)
     return wanted, limits
 

@@ -327,6 +327,11 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "seeds": integer(1).but("a positive integer: how many replicates each trial gets"),
         **{name: item.form for name, item in REPLICATE_OPTIONS.items()},
     },
+    "Study.refit": {
+        "from_checkpoint": flag(),
+        "again": flag(),
+        **{name: item.form for name, item in REPLICATE_OPTIONS.items()},
+    },
     "Study.test": {"again": flag(), "progress": flag(), "preload": RUN_OPTIONS["preload"].form},
     "Study.add": {"resource": optional(_POSITIVE)},
     "Study.tell": {"error": optional(Form("error", "the exception that ended the segment, or its message", _error))},

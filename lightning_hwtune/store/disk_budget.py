@@ -97,7 +97,7 @@ def candidates(state: StudyState) -> Iterator[Candidate]:
     front = _front(state)
     for trial in state.trials:
         is_kept = trial.trial_id in front or trial.trial_id in state.waiting or trial.state is TrialState.RUNNING
-        is_kept = is_kept or (trial.is_replicate and not trial.state.is_final)
+        is_kept = is_kept or bool(trial.refit) or (trial.is_replicate and not trial.state.is_final)
         for checkpoint in trial.checkpoints:
             # an ended trial never resumes, so of two checkpoints only that of its best report is needed, for the front
             is_needed = not trial.state.is_final or checkpoint is (trial.best_checkpoint or trial.checkpoint)

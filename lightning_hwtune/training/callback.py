@@ -131,6 +131,8 @@ class RungHooks:
         self._last_round = internals.last_round(trainer, lambda: self._reports)
         others = [other for other in trainer.callbacks if other is not self]
         trainer.callbacks = [self, *others, self._last_round]
+        if segment.order.weights is not None:
+            internals.load_weights(pl_module, segment.order.weights)
         if segment.order.checkpoint is not None:
             if not segment.resumes_by_argument:
                 internals.preload_checkpoint(trainer, segment.order.checkpoint)

@@ -81,6 +81,7 @@ class SegmentOrder:
         absent: parameters of the space that the configuration does not have -> why, in words.
         measured: names of the quantities that every rank measures itself and adds to the metrics; see `quantities`.
         per_device: how many segments share the device; each may use its part of the memory of a GPU.
+        weights: absolute path of the checkpoint whose weights a refit begins with; None for any other trial.
         is_test: whether the segment tests `checkpoint` and does not train.
         trainer: arguments of the Trainer that the search space decides, such as `strategy`.
         is_replicate: whether the trial repeats another one with its own seed, which replaces that of an app.
@@ -114,6 +115,7 @@ class SegmentOrder:
     absent: Mapping[str, str] = field(default_factory=dict)
     measured: tuple[str, ...] = ()
     is_replicate: bool = False
+    weights: str | None = None
     is_test: bool = False
     trainer: Mapping[str, Any] = field(default_factory=dict)
     per_device: int = 1

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed
 
+from lightning_hwtune.errors import CheckpointError
 from lightning_hwtune.training.process_group import group_size
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "lift_minimums",
     "limit_batches",
     "limit_epochs",
+    "load_weights",
     "logged_hyperparameters",
     "logger_step",
     "own_limits",
@@ -72,6 +74,18 @@ def preload_checkpoint(trainer: Any, path: str) -> None:
     """Makes a fit without `ckpt_path` resume from `path`; a fit with a `ckpt_path` is not affected."""
     resume = trainer._checkpoint_connector.resume_start
     resume(path, **trusting(resume))
+
+
+def load_weights(module: Any, path: str) -> None:
+    """Gives a module the weights of a checkpoint, before its training begins.
+
+    Raises:
+        CheckpointError: the file has no weights of a LightningModule, or those of another model.
+    """
+    try:
+        module.load_state_dict(torch.load(path, map_location="cpu", weights_only=False)["state_dict"])
+    except (LookupError, TypeError, RuntimeError, OSError) as error:
+        raise CheckpointError(f"the refit cannot begin with the weights of {path!r}: {error}") from error
 
 
 def trust_checkpoint(trainer: Any, path: str) -> None:

@@ -154,6 +154,14 @@ class Trial:
         return self._segment.order.checkpoint
 
     @property
+    def weights_path(self) -> str | None:
+        """The checkpoint whose weights a refit begins with; None in any other trial, and in a resumed segment.
+
+        A Trainer's model gets the weights by itself. A loop that reports by hand loads them from here.
+        """
+        return self._segment.order.weights
+
+    @property
     def max_epochs(self) -> int:
         """The full horizon in epochs, for schedules; -1 in a study that counts steps or samples."""
         order = self._segment.order

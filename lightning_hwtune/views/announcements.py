@@ -156,6 +156,9 @@ def _replication(state: StudyFacts) -> str:
     wanted = Replication.from_dict(state.session.replication)
     of = "trial" if len(wanted.trials) == 1 else "trials"
     names = ", ".join(map(str, wanted.trials))
+    if wanted.refit:
+        begin = "from scratch" if wanted.refit == "scratch" else "with the weights of its checkpoint"
+        return f"refit of trial {wanted.trials[0]}, {begin}"
     return f"replicates: {of} {names}, each with {counted(wanted.seeds, 'seeds')}; {wanted.n_missing(state)} to go"
 
 
@@ -299,6 +302,9 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
 
 
 def _replicates(state: StudyFacts) -> str:
+    assert state.session is not None
+    if (wanted := Replication.from_dict(state.session.replication)).refit:
+        return f"{counted(wanted.n_missing(state), 'refits')} to go"
     counts = replicate_counts(state)
     failed = f", {counts['replicates_failed']} failed" if counts["replicates_failed"] else ""
     complete = counted(counts["replicates_complete"], "replicates")

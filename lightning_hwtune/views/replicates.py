@@ -152,6 +152,9 @@ def replicates_hint(state: StudyFacts) -> str:
 
 def replicates_text(state: StudyFacts, trial: TrialRecord) -> str:
     """Returns a sentence about the replicates of a trial, or about the replicate that it is; empty without either."""
+    if trial.refit:
+        begin = "scratch" if trial.refit == "scratch" else "the weights of its checkpoint"
+        return f"It is a refit of trial {trial.replicate_of}, from {begin}. No rung, front or searcher compares it."
     if trial.replicate_of is not None:
         text = f"It is a replicate of trial {trial.replicate_of}, with another seed."
         return f"{text} No rung, front or searcher compares it."

@@ -232,8 +232,8 @@ def _constraint_names(state: StudyFacts) -> list[str]:
     return [item.name for item in objectives.constraints if item.name not in objectives.names]
 
 
-_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "replicate_of", "retries", "failure",
-                  _SECONDS_AT)  # fmt: skip
+_TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "replicate_of", "refit", "retries",
+                  "failure",                  _SECONDS_AT)  # fmt: skip
 
 
 def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -> list[dict[str, Any]]:
@@ -243,7 +243,8 @@ def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -
     measurement is the study's unit: `epochs`, `steps` or `samples`. `checkpoint` is the newest checkpoint, from which
     the trial would resume; it may be older than the measurement. `ended_early`: whether the trial's own code, such as
     an EarlyStopping, ended the training before the horizon. `replicate_of`: the trial that it repeats with another
-    seed; None for a trial of the search. `reference`: see `front_entries`. `test`, `test_error`, `notes`, `logged`: see
+    seed; None for a trial of the search. `refit`: from where a refit of that trial began, "scratch" or "checkpoint".
+    `reference`: see `front_entries`. `test`, `test_error`, `notes`, `logged`: see
     `views.kept_values.kept_keys`.
     """
     trials, segments = _chosen(state, trial_ids)
@@ -268,6 +269,7 @@ def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -
             "retries": retries.get(trial.trial_id, 0),
             "failure": first_line(trial.error),
             "replicate_of": trial.replicate_of,
+            "refit": trial.refit,
             **kept_keys(trial),
             "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
         }
@@ -302,9 +304,10 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
         row["infeasible"] = infeasible_text(state, state.trials[entry["trial_id"]])
         row[_SECONDS_AT] = references.text(state.trials[entry["trial_id"]]) or None
         row |= kept_cells(state.trials[entry["trial_id"]])
-        rows.append(row | {key: entry[key] for key in ("retries", "failure", "replicate_of")})
+        rows.append(row | {key: entry[key] for key in ("retries", "failure", "replicate_of", "refit")})
     infeasible = ["infeasible"] if state.spec.objectives.is_constrained else []
-    replicate_of = ["replicate_of"] if state.replicates else []
+    replicate_of = ["replicate_of"] if state.replicates or state.refits else []
+    replicate_of += ["refit"] if state.refits else []
     seconds_at = [_SECONDS_AT] if references.are_any else []
     named = [*fixed, *_values(state, fixed, {}, {}), *infeasible, *seconds_at]
     columns = [*named, "rungs", *replicate_of, "retries", "failure", *kept_columns(state.trials)]
