@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from lightning_hwtune.core.searchers import TPE, Grid, History, ParetoPrior, Random, Searcher, Sobol
     from lightning_hwtune.core.space import Choice, Float, Int, NumDevices, SearchSpace
+    from lightning_hwtune.engine.agents.ray_cluster import RayCluster
     from lightning_hwtune.engine.executor import Abilities, Executor
     from lightning_hwtune.engine.warm_up import warm_up
     from lightning_hwtune.errors import (
@@ -122,6 +123,7 @@ __all__ = [
     "Promotion",
     "Race",
     "Random",
+    "RayCluster",
     "Reason",
     "RenamedArgumentError",
     "RenamedAttributeError",
@@ -192,6 +194,7 @@ _NAMES: dict[str, str] = {
         "core.parameters.trainer_choices": ("Accumulation", "Precision", "Strategy"),
         "core.space": ("Choice", "Float", "Int", "NumDevices", "SearchSpace"),
         "searchers.gaussian_process": ("GP",),
+        "engine.agents.ray_cluster": ("RayCluster",),
         "engine.executor": ("Abilities", "Executor"),
         "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),

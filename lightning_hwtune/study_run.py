@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.events import SessionClosed
@@ -24,7 +24,7 @@ from lightning_hwtune.engine.checkpoint_tests import run_tests, test_executor
 from lightning_hwtune.engine.devices import check_present
 from lightning_hwtune.engine.event_callbacks import EventCallback, EventCallbacks
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, await_imports, provider_of
-from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY, abilities_of_choice, check_here, create_executor
+from lightning_hwtune.engine.executors import Choice, abilities_of_choice, check_here, create_executor, maker_of
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.local import LocalExecutor
@@ -74,7 +74,7 @@ class Run:
     given: frozenset[str]
     save_every: int | None = None
     hang_timeout: float | str | None = AUTO
-    executor: str | Executor = "local"
+    executor: Choice = "local"
     check: bool = True
     progress: bool = True
     preload: Sequence[str] = ()
@@ -92,7 +92,7 @@ class Run:
             check_present(self.spec.name, self.spec.pool)
             check_meters(self.spec.objectives, self.spec.pool)
         check_here(self.executor, self.spec.pool)
-        if isinstance(self.executor, str):
+        if maker_of(self.executor) is not None:
             check_function(self.train)
 
     @property
@@ -144,7 +144,7 @@ class Run:
 
     def _payload(self) -> Payload | None:
         """Returns the training function as a file, if the run creates an executor that needs one."""
-        if not self._abilities.needs_payload or not isinstance(self.executor, str):
+        if not self._abilities.needs_payload or maker_of(self.executor) is None:
             return None
         self.reader.refuse_foreign(self.spec)
         return write_payload(self.train, self.files.root)
@@ -161,8 +161,9 @@ class Run:
             view.close(session.clock.now())
 
     def _executor(self, payload: Payload | None) -> Executor:
-        if not isinstance(self.executor, str):
-            return self.executor
+        maker = maker_of(self.executor)
+        if maker is None:
+            return cast("Executor", self.executor)
         setup = RunSetup(
             train=self.train,
             pool=self.spec.pool,
@@ -172,7 +173,7 @@ class Run:
             preload=tuple(self.preload),
             hang_timeout=self.hang_timeout,
         )
-        return create_executor(EXECUTOR_REGISTRY.find(self.executor), setup)
+        return create_executor(maker, setup)
 
     def _train(
         self,

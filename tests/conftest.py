@@ -82,6 +82,13 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
+def ray_is_there() -> None:
+    """Ray is installed."""
+    if importlib.util.find_spec("ray") is None:
+        _absent("ray", "Ray is not installed: pip install 'lightning_hwtune[ray]'")
+
+
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium or Chrome."""
     if importlib.util.find_spec("playwright") is None:

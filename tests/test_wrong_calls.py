@@ -115,7 +115,7 @@ CALLS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "cost": (lambda: study().run(train, max_cost=-1.0), ["`max_cost`", "-1.0"]),
     "cost of what has no price": (lambda: study().run(train, max_cost=3.0), ["`max_cost`", "3.0", "Pool(usd_"]),
     "finishers": (lambda: study().run(train, max_trials=1, finishers=-1), ["`finishers`", "-1"]),
-    "executor": (lambda: study().run(train, max_trials=1, executor="ray"), ["`executor`", "'ray'", "'inline'"]),
+    "executor": (lambda: study().run(train, max_trials=1, executor="dask"), ["`executor`", "'dask'", "'inline'"]),
     "no function": (lambda: study().run("train", max_trials=1), ["`train`", "'train'", "Trial"]),  # type: ignore[arg-type]
     "told without asking": (lambda: study().tell(None), ["`trial`", "ask()"]),  # type: ignore[arg-type]
 }

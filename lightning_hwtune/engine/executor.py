@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
@@ -22,6 +22,7 @@ from lightning_hwtune.training.channel import Ended, Note, Report, Saved, Segmen
 
 __all__ = [
     "Abilities",
+    "Cluster",
     "Executor",
     "RunSetup",
     "Sink",
@@ -147,6 +148,19 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Ends all segments and joins all processes. Idempotent."""
+
+
+@runtime_checkable
+class Cluster(Protocol):
+    """Makes the executor of a run, with options of its own: what `Executor.for_run` does, as an object."""
+
+    abilities: ClassVar[Abilities]
+
+    def check_here(self, pool: Pool) -> None:
+        """Refuses what cannot work, before anything of a run is written."""
+
+    def for_run(self, setup: RunSetup) -> Executor:
+        """Returns the executor of a run."""
 
 
 def abilities_of(executor: object) -> Abilities:

@@ -16,7 +16,7 @@ from lightning_hwtune.forms.settings import Setting, settings_of
 
 if TYPE_CHECKING:
     from lightning_hwtune.core.events import Event
-    from lightning_hwtune.engine.executor import Executor
+    from lightning_hwtune.engine.executor import Cluster, Executor
 
 __all__ = [
     "ASK_OPTIONS",
@@ -30,7 +30,7 @@ __all__ = [
     "stalled_after",
 ]
 
-_EXECUTOR_METHODS = ("start", "wait", "end", "close")
+_EXECUTOR_METHODS = (("start", "wait", "end", "close"), ("check_here", "for_run"))  # an executor, a cluster
 
 
 def _executor(value: Any) -> Any:
@@ -40,8 +40,10 @@ def _executor(value: Any) -> Any:
         from importlib.metadata import entry_points  # here, because it would double the time of this module's import
 
         installed = entry_points(group="hwtune.executors")
-        return one_of("local", "inline", "agents", "slurm", *(entry.name for entry in installed)).accept(value)
-    if not all(callable(getattr(type(value), name, None)) for name in _EXECUTOR_METHODS):
+        return one_of("local", "inline", "agents", "ray", "slurm", *(entry.name for entry in installed)).accept(value)
+    if isinstance(value, Mapping):
+        return {**value, "name": _executor(value.get("name"))}
+    if not any(all(callable(getattr(type(value), name, None)) for name in names) for names in _EXECUTOR_METHODS):
         raise Refused
     return value
 
@@ -122,22 +124,23 @@ _HangTimeout = Annotated[
         or_auto(DURATION),
         "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and retried: "
         'seconds, or text such as "10min". "auto": from the first batch on, ten times the longest such time of the '
-        'trial so far, but at least 30 minutes. None: no limit. Only for the executors "local", "agents" and "slurm".',
+        'trial so far, but at least 30 minutes. None: no limit. Not for the executor "inline" and objects.',
     ),
 ]
 _Executor = Annotated[
-    "str | Executor",
+    "str | Mapping[str, Any] | Cluster | Executor",
     Setting(
         "local",
         Form(
             "text",
-            "'local', 'inline', 'agents', 'slurm', an import path, or an object with the methods of Executor",
+            "'local', 'inline', 'agents', 'ray', 'slurm', an import path, or an object: a RayCluster or an Executor",
             _executor,
         ),
         '"local": a fresh process per rank. "inline": the process that runs the study, on one device, one trial '
-        'after another. "agents": nodes on which `hwtune agent` runs. "slurm": the '
-        "nodes of the allocation of Slurm in which the study runs. "
-        "Or the name or import path of another executor, "
+        'after another. "agents": nodes on which `hwtune agent` runs. "ray": nodes on which '
+        "Ray starts agents; with options, `RayCluster(per_node={'a100': 1})` in Python, and {name: ray, per_node: "
+        '{a100: 1}} in a study file. "slurm": the nodes of the allocation of Slurm in which the study runs. Or the '
+        "name or import path of another executor, "
         'such as "my_executor:MyExecutor". In Python, also an `Executor` object. It does not get `train`, so it must '
         "know what to train.",
     ),

@@ -25,7 +25,7 @@ from lightning_hwtune.forms.kinds import (
     ratio,
     text,
 )
-from lightning_hwtune.forms.quantities import BYTES
+from lightning_hwtune.forms.quantities import BYTES, DURATION
 from lightning_hwtune.forms.run_options import ASK_OPTIONS, REPLICATE_OPTIONS, RUN_OPTIONS
 
 __all__ = ["FORMS", "MAX_DEVICES"]
@@ -281,6 +281,12 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "straggler_factor": number(1, 1e6).but("a factor of at least 1"),
         "timeout_s": number(0, _MAX_SIMULATED_S, above=True).but("a number of seconds above 0 and at most 1e9"),
         "seed": integer(0, 2**64 - 1).but("an integer from 0 to 2**64 - 1"),
+    },
+    "RayCluster": {
+        "address": optional(text("the address of a cluster of Ray, such as '10.0.0.1:6379', or None")),
+        "per_node": optional(mapping("a mapping such as {'a100': 1}, or None")),
+        "labels": optional(mapping("a mapping such as {'ray.io/accelerator-type': 'H100'}, or None")),
+        "timeout": DURATION,
     },
     "EarlierTask": {"name": text()},
     "ParetoPrior": {

@@ -6,8 +6,7 @@ import dataclasses
 
 from lightning_hwtune.core.hardware.billing import Node, bill
 from lightning_hwtune.core.spec import Limits, StudySpec
-from lightning_hwtune.engine.executor import Executor
-from lightning_hwtune.engine.executors import abilities_of_choice
+from lightning_hwtune.engine.executors import Choice, abilities_of_choice, maker_of
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.run_options import RunOptions
@@ -15,13 +14,11 @@ from lightning_hwtune.forms.run_options import RunOptions
 __all__ = ["check_instances", "check_run", "limits_of", "unjudged_devices"]
 
 
-def check_run(
-    spec: StudySpec, limits: Limits, *, executor: str | Executor, hang_timeout: float | str | None = AUTO
-) -> None:
+def check_run(spec: StudySpec, limits: Limits, *, executor: Choice, hang_timeout: float | str | None = AUTO) -> None:
     """Refuses arguments that do not fit the study.
 
     Args:
-        executor: the name or import path of an executor, or the executor itself.
+        executor: the executor of the run; see `maker_of`.
         hang_timeout: seconds, "auto", or None.
 
     Raises:
@@ -32,7 +29,7 @@ def check_run(
     if abilities.max_devices is not None and n_devices > abilities.max_devices:
         at_most = "one device" if abilities.max_devices == 1 else f"{abilities.max_devices} devices"
         raise ArgumentError("executor", executor, f"'local', because a trial may use more than {at_most}")
-    if hang_timeout not in (AUTO, None) and not (isinstance(executor, str) and abilities.limits_hangs):
+    if hang_timeout not in (AUTO, None) and not (maker_of(executor) is not None and abilities.limits_hangs):
         hint = "Only an executor such as 'local' can end a segment that makes no progress. Leave `hang_timeout` out."
         raise ArgumentError("hang_timeout", hang_timeout, "'auto' or None with this `executor`", hint=hint)
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:

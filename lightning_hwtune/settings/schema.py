@@ -18,6 +18,7 @@ from lightning_hwtune.core.objectives import Metric, TrainSeconds
 from lightning_hwtune.core.parameters import Accumulation, Choice, Float, Int, NumDevices, Precision, Strategy
 from lightning_hwtune.core.parameters.form import KINDS
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
+from lightning_hwtune.engine.agents.ray_cluster import RayCluster
 from lightning_hwtune.engine.executors import EXECUTOR_REGISTRY
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.kinds import text
@@ -58,7 +59,7 @@ def study_file_schema() -> _Schema:
         "scheduler": {"anyOf": [*_named(SCHEDULER_REGISTRY), {"type": "null"}]},
         "searcher": {"anyOf": _named(FILE_SEARCHERS)},
         "allocation": {"anyOf": [*_named(POLICY_REGISTRY), {"type": "null"}]},
-        "executor": {"anyOf": _names(EXECUTOR_REGISTRY.names)},
+        "executor": {"anyOf": [*_names(EXECUTOR_REGISTRY.names), _part(RayCluster, "ray")]},
         "pool": _part(Pool),
         "enqueue": {"type": "array", "items": {"type": "object"}},
     }

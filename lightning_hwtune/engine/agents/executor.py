@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import connection as mp
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lightning_hwtune.core.hardware.pool import Pool
@@ -115,7 +114,7 @@ class AgentsExecutor:
             raise ArgumentError("folder", None, "the study's folder")
         launcher = cls.launcher(setup)
         if launcher is not None:
-            return cls._launched(setup, launcher, setup.folder)
+            return cls.launched(setup, launcher)
         door = Door.of_environment(setup.folder)
         key = setup.folder / KEY_NAME
         given = f" --key-file {key}" if key.exists() else ""
@@ -124,11 +123,18 @@ class AgentsExecutor:
         return cls(setup, door, lost_after_s(), way_to_join)
 
     @classmethod
-    def _launched(cls, setup: RunSetup, launcher: Launcher, folder: Path) -> Self:
-        door = Door.of_environment(folder, launcher.listen)
+    def launched(cls, setup: RunSetup, launcher: Launcher) -> Self:
+        """Returns the executor of a run whose agents a launcher starts, and starts them."""
+        if setup.folder is None:
+            raise ArgumentError("folder", None, "the study's folder")
+        try:
+            door = Door.of_environment(setup.folder, launcher.listen)
+        except BaseException:
+            launcher.stop()
+            raise
         executor = cls(setup, door, lost_after_s(), launcher=launcher)
         try:
-            launcher.start(Invitation(connect=door.reached_at, key=door.key, folder=folder, pool=setup.pool))
+            launcher.start(Invitation(connect=door.reached_at, key=door.key, folder=setup.folder, pool=setup.pool))
         except BaseException:
             executor.close()
             raise

@@ -1,0 +1,307 @@
+"""Ray starts the agents: one actor per node of the study, each with the resources of a node.
+
+Ray places the actors. So two of them share a machine that has the resources for both, and an autoscaler starts machines
+for those that wait. An actor that dies is replaced. Only Ray Core is used, without placement groups: a trial on several
+nodes needs agents that are there already. Ray ends all actors of a program that has died, however that happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine.agents.door import address_of
+from lightning_hwtune.engine.agents.executor import AgentsExecutor
+from lightning_hwtune.engine.agents.launcher import Invitation, Launcher
+from lightning_hwtune.engine.agents.ray_agent import RayAgent
+from lightning_hwtune.engine.executor import Abilities, RunSetup
+from lightning_hwtune.engine.provider import NodeChange
+from lightning_hwtune.errors import ArgumentError, MissingDependencyError, TrialError, first_line
+from lightning_hwtune.forms import checked_class, parse_duration
+from lightning_hwtune.text import counted
+
+__all__ = ["RayCluster", "RayExecutor", "RayLauncher", "lacking"]
+
+_LOOK_S = 1.0
+_MOST_FAILED = 3  # agents in a row that ended soon after they were placed
+_SOON_S = 60.0
+_END_S = 10.0
+
+
+@final
+@dataclass(slots=True)
+class _Actor:
+    """An actor. `place` and `serve` are the results of its two calls, which come later."""
+
+    handle: Any
+    place: Any
+    serve: Any
+    placed_at: float | None = None
+
+
+@final
+class RayLauncher:
+    """Starts one actor for each node of a study.
+
+    Args:
+        cluster: where, and with which resources.
+        pool: the devices of the study.
+
+    Raises:
+        TrialError: there is no such cluster.
+    """
+
+    def __init__(self, cluster: RayCluster, pool: Pool) -> None:
+        self._cluster, self._pool = cluster, pool
+        self._ray: Any = importlib.import_module("ray")
+        self._is_ours = not self._ray.is_initialized()
+        if self._is_ours:
+            self._connect()
+        self.listen = f"{self._ray.util.get_node_ip_address()}:0"
+        self.timeout_s = cluster.timeout_s
+        self._needs = {**_devices(pool), **(cluster.per_node or {})}
+        self._actors, self._n_started, self._n_failed, self._looked_at = list[_Actor](), 0, 0, 0.0
+        self._invitation: Invitation | None = None
+
+    def _connect(self) -> None:
+        address = self._cluster.address or os.environ.get("RAY_ADDRESS")
+        try:
+            with _own_handlers():
+                self._ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        except (OSError, RuntimeError, ValueError) as error:
+            place = f"at {address}" if address else "on this host"
+            hint = (
+                "If the cluster has token authentication, the study needs RAY_AUTH_MODE=token, and the token of the "
+                "cluster in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+            )
+            raise TrialError(f"there is no connection to Ray {place}: {first_line(str(error))}. {hint}") from error
+
+    def start(self, invitation: Invitation) -> None:
+        """Requests the actors; prints which resources no node has."""
+        self._invitation = invitation
+        for _ in range(self._pool.nodes):
+            self._request(invitation)
+        if lacks := self._lacks():
+            text = f"{lacks} The study waits {self.timeout_s:g} s for one, which an autoscaler may start"
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    def _request(self, invitation: Invitation) -> None:
+        self._n_started += 1
+        others = {name: n for name, n in self._needs.items() if name not in ("CPU", "GPU")}
+        options = {
+            "num_cpus": self._needs.get("CPU", 0),
+            "num_gpus": self._needs.get("GPU", 0),
+            "resources": others or None,
+            "label_selector": dict(self._cluster.labels or {}) or None,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+        }
+        handle = self._ray.remote(RayAgent).options(**options).remote()
+        place = handle.place.remote()
+        serve = handle.serve.remote(address_of("connect", invitation.connect), invitation.key, self._n_started)
+        self._actors.append(_Actor(handle, place, serve))
+
+    def poll(self) -> Sequence[NodeChange]:
+        """Returns the agents that have ended, and requests an actor for each that is gone.
+
+        Of an actor that Ray calls dead, nothing is returned: on a node that is cut off, its ranks may still train.
+
+        Raises:
+            TrialError: one agent after the other has failed.
+        """
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_S:
+            return ()
+        self._looked_at, found = now, list[NodeChange]()
+        for actor in list(self._actors):
+            if actor.placed_at is None and self._is_done(actor.place):
+                actor.placed_at = now
+            if not self._is_done(actor.serve):
+                continue
+            self._actors.remove(actor)
+            name, why = self._end_of(actor)
+            if not why:  # the session ends
+                continue
+            if name:
+                found.append(NodeChange(name, why))
+            is_soon = actor.placed_at is None or now - actor.placed_at < _SOON_S
+            self._n_failed = self._n_failed + 1 if is_soon else 1
+            if self._n_failed >= max(_MOST_FAILED, self._pool.nodes + 1):
+                raise TrialError(f"{self._n_failed} agents in a row have failed in Ray. The last one: {why}")
+            if self._invitation is not None:
+                self._request(self._invitation)
+        return found
+
+    def _is_done(self, call: Any) -> bool:
+        done, _ = self._ray.wait([call], timeout=0)
+        return bool(done)
+
+    def _end_of(self, actor: _Actor) -> tuple[str, str]:
+        """Returns the name of an agent that has ended, and why; no name if Ray has lost it."""
+        try:
+            name, why = self._ray.get(actor.serve)
+        except self._ray.exceptions.RayError as error:
+            return "", first_line(str(error))
+        return name, why
+
+    def missing(self) -> str:
+        """Returns for what the actors wait."""
+        n_waiting = sum(not self._is_done(actor.place) for actor in self._actors)
+        if not n_waiting:
+            return ""
+        waiting = f"{counted(n_waiting, 'agents')} of {self._pool.nodes} wait in Ray for {_spelled(self._needs)}"
+        return f"{waiting}. {self._lacks()}".rstrip()
+
+    def _lacks(self) -> str:
+        return lacking(self._needs, self._cluster.labels or {}, self._ray.nodes())
+
+    def stop(self) -> None:
+        """Waits for the actors, whose agents have left, and ends those that remain."""
+        actors, self._actors = self._actors, []
+        if not self._ray.is_initialized():
+            return
+        placed = [actor.serve for actor in actors if self._is_done(actor.place)]
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            if placed:
+                self._ray.wait(placed, num_returns=len(placed), timeout=_END_S)
+            for actor in actors:
+                self._ray.kill(actor.handle)
+        if self._is_ours:
+            with _own_handlers():
+                self._ray.shutdown()
+
+
+@final
+class RayExecutor(AgentsExecutor):
+    """Trains segments on nodes whose agents Ray starts."""
+
+    @classmethod
+    def check_here(cls, pool: Pool) -> None:
+        """Refuses what cannot work, before anything of a run is written.
+
+        Raises:
+            ArgumentError: the pool has no nodes.
+            MissingDependencyError: Ray is not installed.
+        """
+        super().check_here(pool)
+        if importlib.util.find_spec("ray") is None:
+            raise MissingDependencyError("the executor 'ray' needs Ray: pip install 'lightning_hwtune[ray]'")
+
+    @classmethod
+    def launcher(cls, setup: RunSetup) -> Launcher:
+        """Returns what starts the agents."""
+        return RayLauncher(RayCluster(), setup.pool)
+
+
+@final
+@checked_class()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RayCluster:
+    """A cluster of Ray whose nodes train a study: `study.run(train, executor=hwt.RayCluster(...))`.
+
+    `executor="ray"` is a cluster without arguments.
+
+    Args:
+        address: of the cluster. None: RAY_ADDRESS, or else the cluster that was started on this host, or else a new one
+            on this host alone.
+        per_node: which resources of Ray a node of the study takes, in addition to the GPUs or CPU cores of its devices,
+            for example `{"a100": 1}`. They may also replace the number of cores, `{"CPU": 8}`.
+        labels: which labels of Ray a node must have, for example `{"ray.io/accelerator-type": "H100"}`.
+        timeout: for how long the study waits for nodes while nothing trains: seconds, or text such as "10min"; None: no
+            limit.
+
+    Raises:
+        ArgumentError: a value is not allowed.
+
+    Examples:
+        >>> hwt.RayCluster(per_node={"a100": 1}, timeout="2min").timeout_s
+        120.0
+    """
+
+    address: str | None = None
+    per_node: Mapping[str, float] | None = None
+    labels: Mapping[str, str] | None = None
+    timeout: float | str | None = 600.0
+
+    abilities: ClassVar[Abilities] = AgentsExecutor.abilities
+
+    def __post_init__(self) -> None:
+        for name, n in (self.per_node or {}).items():
+            if isinstance(n, bool) or not isinstance(n, int | float) or not n > 0:
+                raise ArgumentError(f"RayCluster.per_node[{name!r}]", n, "a number above 0")
+        for name, value in (self.labels or {}).items():
+            if not isinstance(value, str):
+                raise ArgumentError(f"RayCluster.labels[{name!r}]", value, "text")
+
+    @property
+    def timeout_s(self) -> float:
+        """The timeout in seconds; infinity if there is none."""
+        return parse_duration("RayCluster.timeout", self.timeout) or math.inf
+
+    def check_here(self, pool: Pool) -> None:
+        """Refuses what cannot work, before anything of a run is written; see `RayExecutor.check_here`."""
+        RayExecutor.check_here(pool)
+
+    def for_run(self, setup: RunSetup) -> AgentsExecutor:
+        """Returns the executor of a run."""
+        return RayExecutor.launched(setup, RayLauncher(self, setup.pool))
+
+
+def lacking(needs: Mapping[str, float], labels: Mapping[str, str], nodes: Sequence[Mapping[str, Any]]) -> str:
+    """Returns, as a sentence, that no node of a cluster can ever be one of the study; empty if one can.
+
+    Args:
+        nodes: as `ray.nodes()` describes them.
+    """
+    plain = {name: value for name, value in labels.items() if value.replace("-", "_").isidentifier()}
+    alive = [node for node in nodes if node["Alive"]]
+    for node in alive:
+        there = node["Resources"]
+        if all(there.get(name, 0) >= n for name, n in needs.items()) and plain.items() <= node["Labels"].items():
+            return ""
+    wanted = _spelled(needs) + (f" and the labels {_spelled(plain)}" if plain else "")
+    found = sorted({_spelled(_shown(node["Resources"])) for node in alive} - {""})
+    return f"No node of the Ray cluster has {wanted}. Its nodes have: {'; '.join(found) or 'nothing'}."
+
+
+def _devices(pool: Pool) -> dict[str, float]:
+    """Returns the resources of the devices of one node."""
+    if pool.accelerator == "gpu":
+        return {"GPU": float(pool.node_size)}
+    return {"CPU": float(pool.node_size * pool.threads_per_device)}
+
+
+def _shown(resources: Mapping[str, float]) -> dict[str, float]:
+    """Returns the resources that users know, without memory and Ray's own."""
+    hidden = ("memory", "object_store_memory")
+    return {name: n for name, n in resources.items() if name not in hidden and not name.startswith("node:")}
+
+
+def _spelled(resources: Mapping[str, object]) -> str:
+    parts = {name: f"{n:g}" if isinstance(n, float | int) else n for name, n in resources.items()}
+    return ", ".join(f"{name}={parts[name]}" for name in sorted(parts))
+
+
+@contextlib.contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Keeps the handler of SIGTERM, which Ray replaces."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

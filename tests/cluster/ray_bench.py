@@ -1,0 +1,58 @@
+"""A real cluster of Ray on this host: a head without resources, and nodes with one core and a custom resource each."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any, final
+
+STORE_BYTES = 80 << 20  # of the object store of each node; Ray takes no less
+ENVIRON = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "a-token-of-the-tests-1234567890",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@final
+class RayNodes:
+    """The nodes of a running cluster, by the custom resource that each of them has."""
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster, self._nodes = cluster, dict[str, Any]()
+        self.address: str = cluster.address
+
+    def add(self, *kinds: str) -> None:
+        for kind in kinds:
+            self._nodes[kind] = self._cluster.add_node(num_cpus=1, resources={kind: 1}, wait=False, **_COMMON)
+        self._cluster.wait_for_nodes()
+
+    def kill(self, kind: str) -> None:
+        """Kills the process of Ray on a node; its workers then see that it is gone."""
+        raylet = self._nodes[kind].all_processes["raylet"][0].process
+        raylet.kill()
+        raylet.wait()
+
+
+_COMMON = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
+
+
+@contextlib.contextmanager
+def ray_cluster(*kinds: str) -> Iterator[RayNodes]:
+    """Starts a cluster with a node per kind, and ends it."""
+    before = {name: os.environ.get(name) for name in ENVIRON}
+    os.environ.update(ENVIRON)
+    from ray.cluster_utils import Cluster
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **_COMMON})
+    try:
+        nodes = RayNodes(cluster)
+        nodes.add(*kinds)
+        yield nodes
+    finally:
+        cluster.shutdown()
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
