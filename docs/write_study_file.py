@@ -14,6 +14,7 @@ from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.forms.settings import NEEDED
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.planning.advised_policy import AdvisedAllocation
+from lightning_hwtune.planning.seer_policy import SeerAllocation
 from lightning_hwtune.settings.study_parts import SEARCHERS, option_docs, options
 
 PAGE = Path(__file__).with_name("study-file.md")
@@ -59,11 +60,19 @@ def option_table(*classes: Callable[..., Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
+_OTHERS = {"advised": AdvisedAllocation, "seer": SeerAllocation}  # of a higher room
+
 TABLES: dict[str, Callable[[], str]] = {
     "keys": key_table,
     **{
         name: lambda cls=cls: option_table(cls)
-        for name, cls in {**SCHEDULERS, **SEARCHERS, **POLICIES, "advised": AdvisedAllocation}.items()
+        for name, cls in {
+            **SCHEDULERS,
+            **SEARCHERS,
+            **POLICIES,
+            "advised": AdvisedAllocation,
+            "seer": SeerAllocation,
+        }.items()
         if options(cls)
     },
     "pool": lambda: option_table(Pool),

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         UnknownAttributeError,
     )
     from lightning_hwtune.planning.advised_policy import AdvisedAllocation
+    from lightning_hwtune.planning.seer_policy import SeerAllocation
     from lightning_hwtune.searchers.evolution import Evolution
     from lightning_hwtune.searchers.gaussian_process import GP
     from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
@@ -139,6 +140,7 @@ __all__ = [
     "SearchSpace",
     "SearchedAllocation",
     "Searcher",
+    "SeerAllocation",
     "Sobol",
     "Stop",
     "StorageError",
@@ -199,6 +201,7 @@ _NAMES: dict[str, str] = {
         "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "planning.advised_policy": ("AdvisedAllocation",),
+        "planning.seer_policy": ("SeerAllocation",),
         "searchers.evolution": ("Evolution",),
         "searchers.optuna_sampler": ("OptunaSampler",),
         "settings.catalogue_file": ("read_catalogue",),

@@ -670,6 +670,7 @@ class Study:
 
         asked.manual.watch(tick)
         session.controller.choose_ladder(session.clock.now(), n_at_once=1)
+        session.controller.plan_stage(session.clock.now())
         answer = session.controller.ask(session.clock.now(), session.controller.state.places)
         view.header(None, is_checked=False, is_over=isinstance(answer, Done))
         session.observers.append(view.on_events)

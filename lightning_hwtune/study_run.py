@@ -130,6 +130,7 @@ class Run:
         ):
             if payload is not None:
                 drop_older(payload)
+            session.controller.plan_stage(session.clock.now())
             answer = session.controller.ask(session.clock.now(), session.controller.state.places)
             if isinstance(answer, Done):  # nothing is left to do, so nothing is checked either
                 with self._view(session) as view:

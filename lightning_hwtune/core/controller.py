@@ -154,6 +154,11 @@ class Controller:
                 )
             )
 
+    def plan_stage(self, now: float) -> None:
+        """Asks the allocation policy for the plan of a stage, if it plans stages and one begins now."""
+        if (planned := self._next_action.stage(now)) is not None:
+            self._write(planned)
+
     def close(self, now: float, state: ev.SessionState, reason: str) -> None:
         """Closes the session, in which no segment is running any more."""
         closed = ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now))
@@ -457,6 +462,9 @@ class Controller:
             text = "a trial cannot pause inside an epoch; rungs are decided at its end"
             return None, Continue(Reason(Rule.INSIDE_EPOCH, text)), trial.target
         level = self._level(trial, measurement.resource)
+        if level is None and not self.race.is_wanted(trial.trial_id):
+            text = "its stage has ended without it, because it took much longer than the others"
+            return None, Pause(Reason(Rule.STAGES, text)), measurement.resource
         if level is None:
             return None, self._repeat(trial, measurement.resource), trial.target
         is_finite = bool(np.isfinite(loss).all())

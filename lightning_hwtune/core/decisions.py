@@ -80,6 +80,7 @@ class Rule(enum.StrEnum):
     REPLICATE = "replicate"
     DEVICES = "devices"
     NO_NODES = "no-nodes"
+    STAGES = "stages"
 
 
 @dataclass(frozen=True, slots=True)

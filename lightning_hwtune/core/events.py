@@ -42,6 +42,7 @@ __all__ = [
     "SessionClosed",
     "SessionOpened",
     "SessionState",
+    "StagePlanned",
     "StudyCreated",
     "Tested",
     "TrialCreated",
@@ -152,6 +153,31 @@ class LadderChosen(Event):
     n_to_end: int
     facts: Mapping[str, Any]
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlanned(Event):
+    """The allocation policy planned a stage of successive halving. Only studies with such a policy have this event.
+
+    Attributes:
+        reached: the rung that the trials had reached; 0 before the first stage.
+        trials, devices, up_to, nodes, seconds, probe, is_first_wave, reason: the answer; see `StagePlan`.
+        late_s: the stage ends after this time without the trials that have not arrived; 0 if it waits for all.
+    """
+
+    reached: int
+    trials: int
+    devices: int
+    up_to: int
+    nodes: int
+    seconds: float
+    probe: int
+    is_first_wave: bool
+    reason: str
+    late_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,7 +429,7 @@ _TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, LadderChosen, TrialCreated,
-        NodeRequested, NodeReady, NodeReleased, NodeLost, DevicesReserved,
+        StagePlanned, NodeRequested, NodeReady, NodeReleased, NodeLost, DevicesReserved,
         SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted, ValueNoted, Tested,
     )
 }  # fmt: skip

@@ -51,6 +51,7 @@ class StudyFacts:
         full: ids of the trials that are fully trained, with finite losses. to_end: of those that trained to the end
             without a pause from the beginning.
         chosen: how the ladder was chosen; None if the user gave it, and until it is chosen.
+        stage: the newest plan of a stage; None if the policy plans none. stage_clock_s: the study's own clock then.
         has_knee_first: whether the knee of a rung is its first finisher; studies of earlier versions do without.
         has_reference_count: whether measured objectives are given at a trial's first number of devices; in studies of
             earlier versions, they are those of the devices that it had.
@@ -90,6 +91,8 @@ class StudyFacts:
         self.has_reference_count = False
         self.to_end: set[int] = set()
         self.chosen: ev.LadderChosen | None = None
+        self.stage: ev.StagePlanned | None = None
+        self.stage_clock_s = 0.0
         self.most_per_device: int | None = None
         self.slowest_s = 0.0
         self.slowest_report_s = 0.0
@@ -214,6 +217,12 @@ class StudyFacts:
         return [node for node in ready if node.place in places]
 
     @property
+    def most_nodes(self) -> int:
+        """How many nodes may be up: as many as the pool has, or fewer if the plan of the stage says so."""
+        planned = self.stage.nodes if self.stage is not None else 0
+        return min(planned or self.spec.pool.nodes, self.spec.pool.nodes)
+
+    @property
     def capacity(self) -> int:
         """The `places` of the pool or, if nodes are rented, of those that are up, launching ones included."""
         n_up = len(self.nodes_up) if self.is_renting else 0
@@ -297,6 +306,11 @@ class StudyFacts:
         for result in self.added:
             result.decided = judged_at(result.target, self.ladder.levels)
 
+    def _stage_planned(self, event: ev.StagePlanned) -> None:
+        if event.reached and event.reached not in self.ladder.levels[:-1]:
+            raise ValueError(f"a stage was planned from {event.reached}, which is not one of the rungs")
+        self.stage, self.stage_clock_s = event, self.clock.reached()
+
     def _node_requested(self, event: ev.NodeRequested) -> None:
         if event.node != len(self.nodes):
             raise ValueError(f"node {event.node} was requested, but the next number is {len(self.nodes)}")
@@ -310,6 +324,7 @@ class StudyFacts:
     def _node_ready(self, event: ev.NodeReady) -> None:
         node = self.nodes_up[event.node]
         node.is_ready, node.idle_clock_s = True, self.clock.reached()
+        node.launch_s = node.idle_clock_s - node.launched_clock_s
 
     def _node_ended(self, event: ev.NodeReleased | ev.NodeLost) -> None:
         node = self.nodes_up.pop(event.node)
@@ -523,6 +538,7 @@ _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.ConfigEnqueued: StudyFacts._config_enqueued,
     ev.ResultAdded: StudyFacts._result_added,
     ev.LadderChosen: StudyFacts._ladder_chosen,
+    ev.StagePlanned: StudyFacts._stage_planned,
     ev.NodeRequested: StudyFacts._node_requested,
     ev.NodeReady: StudyFacts._node_ready,
     ev.NodeReleased: StudyFacts._node_ended,

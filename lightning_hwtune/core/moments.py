@@ -7,6 +7,7 @@ pace on the devices of its newest report, changed by the ratio of both speeds (`
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar, final
@@ -15,6 +16,7 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.deadline import Deadline
 from lightning_hwtune.core.decisions import Resume, Rule
 from lightning_hwtune.core.hardware.moment import Moment
+from lightning_hwtune.core.hardware.stage_plan import StagePlan
 from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY
 from lightning_hwtune.core.state import StudyState
@@ -102,8 +104,19 @@ class Moments:
             n_waiting=len(waiting),
             others=(*((segment.moves_to or segment.allocation).devices for segment in running), *waiting),
             n_begun=n_begun,
+            stage=_stage_of(state),
             n_new=None if most.max_trials is None else max(most.max_trials - n_begun, 0),
         )
+
+
+def _stage_of(state: StudyState) -> StagePlan | None:
+    """Returns the plan of the present stage, without a probe once it has begun; None if the policy plans no stages."""
+    if (found := state.stage) is None:
+        return None
+    begun = itertools.takewhile(lambda item: item.started_clock_s >= state.stage_clock_s, reversed(state.segments))
+    has_probed = found.probe > 0 and any(segment.num_devices == found.probe for segment in begun)
+    plan = StagePlan(**{field.name: getattr(found, field.name) for field in dataclasses.fields(StagePlan)})
+    return dataclasses.replace(plan, probe=0) if has_probed else plan
 
 
 T = TypeVar("T")

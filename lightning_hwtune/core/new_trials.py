@@ -38,14 +38,23 @@ class NewTrials:
         return self._stall.text()
 
     def may_begin(self) -> bool:
-        """Returns whether the limit of trials leaves room for a new one, and the front has not stalled."""
+        """Returns whether the limit of trials and the race have room for a new one, and the front has not stalled."""
+        return self._state.race.has_room and self.is_possible()
+
+    def is_possible(self) -> bool:
+        """Returns whether a new trial could begin if the race had room for it: the searcher may have none."""
         most = self._state.limits.max_trials
         return (most is None or len(self._state.searched) < most) and not self.stalled()
 
     def next(self) -> Start | None:
         """Returns the next new trial; None if there is none."""
-        if not self.may_begin():
-            return None
+        return self._any() if self.may_begin() else None
+
+    def has_more(self) -> bool:
+        """Returns whether there is a further configuration, and the limit of trials allows another one."""
+        return self.is_possible() and self._any() is not None
+
+    def _any(self) -> Start | None:
         if self._state.enqueued:
             return self._start(self._state.enqueued[0], None)
         return self.drawn(min(self._state.skipped, default=self._state.next_draw))
@@ -86,7 +95,7 @@ class NewTrials:
 
     def fitting(self, reserved: Start | Resume, free: int) -> Start | None:
         """Returns a trial of one of the next draws that fits the free devices; draws it overtakes keep their places."""
-        if self._state.enqueued or self.stalled():
+        if self._state.enqueued or self.stalled() or not self._state.race.has_room:
             return None
         pending = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
         ahead = sorted(self._state.skipped) + list(range(self._state.next_draw, self._state.next_draw + _LOOK_AHEAD))

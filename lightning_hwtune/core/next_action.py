@@ -17,6 +17,7 @@ from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.bound_trials import BoundTrials
 from lightning_hwtune.core.deadline import Deadline, Finish
 from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
+from lightning_hwtune.core.events import StagePlanned
 from lightning_hwtune.core.finishers import Finishers
 from lightning_hwtune.core.interrupted_trials import resume_of
 from lightning_hwtune.core.moments import Moments
@@ -24,7 +25,9 @@ from lightning_hwtune.core.new_trials import NewTrials
 from lightning_hwtune.core.record import Measurement, TrialRecord
 from lightning_hwtune.core.replication import NextReplicate
 from lightning_hwtune.core.schedulers import Promotion, Race
+from lightning_hwtune.core.schedulers.staged import Staged
 from lightning_hwtune.core.spec import StudySpec
+from lightning_hwtune.core.stages import Stages
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.text import counted
 
@@ -43,6 +46,7 @@ class NextAction:
         self._moments = Moments(state, self.deadline)
         self.finishers, self.new_trials = Finishers(state, self.deadline), NewTrials(state, self._moments)
         self._next_replicate = NextReplicate(state, self.deadline)
+        self._stages = Stages(state, self.deadline)
 
     @property
     def spec(self) -> StudySpec:
@@ -98,6 +102,12 @@ class NextAction:
             return Wait(Reason(Rule.RESERVATION, text), candidate.num_devices, reservation)
         return dataclasses.replace(candidate, reservation=kept)
 
+    def stage(self, now: float) -> StagePlanned | None:
+        """Returns the plan of a stage that begins now; None if none is due, or if the policy plans none."""
+        if not self.spec.allocator.plans_stages or self.state.is_replicating or self.limit(now) is not None:
+            return None
+        return self._stages.due(now, can_begin=self.new_trials.has_more())
+
     def _candidate(self, free: int, now: float) -> tuple[Start | Resume | None, Start | Resume | None, list[Finish]]:
         """Returns what begins next, the reserved candidate if it is kept, and the planned finishers."""
         reserved, plan = self._reserved(), list[Finish]()
@@ -112,7 +122,8 @@ class NextAction:
     def demand(self, now: float) -> int:
         """Returns the number of devices of the work that would begin if enough were free; 0 if there is none.
 
-        A promotion counts alone, because further ones depend on it. New trials count up to `max_trials`.
+        A promotion counts alone, because further ones depend on it. New trials count up to `max_trials`. Of a planned
+        stage, all trials count, because they are known.
         """
         limits, n_running = self.state.limits, len(self.state.running)
         n_most = math.inf if limits.max_parallel is None else limits.max_parallel - n_running
@@ -125,6 +136,8 @@ class NextAction:
             return 0
         n_new = math.inf if limits.max_trials is None else limits.max_trials - len(self.state.searched)
         n_trials = min(n_new if isinstance(candidate, Start) else 1, n_most)
+        if isinstance(self.race, Staged) and (isinstance(candidate, Start) or candidate.promoted_from is not None):
+            n_trials = min(self.race.n_waiting, n_most)
         return int(min(n_trials * candidate.num_devices, self.spec.pool.size))
 
     def next_allocation(
@@ -250,6 +263,9 @@ class NextAction:
             return Reason(Rule.LIMIT_MAX_TRIALS, text)
         if stalled := self.new_trials.stalled():
             return Reason(Rule.STALLED, f"{text}; {stalled}")
+        if (stage := self.state.stage) is not None:
+            why = f": {stage.reason}" if stage.trials == 0 else ""
+            return Reason(Rule.STAGES, f"{text}; the last stage has ended{why}")
         return Reason(Rule.EXHAUSTED, f"{text}, and the searcher has no further configuration")
 
     def _reserved(self) -> Start | Resume | None:
@@ -377,7 +393,7 @@ class NextAction:
 
     def _all_unfinished(self) -> Iterator[Resume]:
         """Yields trials that may continue but have no segment: interrupted, to be retried, or paused by a limit."""
-        for trial_id in sorted(self.state.waiting):
+        for trial_id in filter(self.race.is_wanted, sorted(self.state.waiting)):
             yield resume_of(self.state.trials[trial_id], self.race.unit, is_elastic=self._moments.is_elastic)
 
     def _promotion(self, now: float, exclude: Container[int] | None = None) -> Resume | None:

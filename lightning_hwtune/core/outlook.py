@@ -177,6 +177,10 @@ class _Run:
             self._schedule(segment, self._now + startup_s)
 
     def _answer(self) -> Answer:
+        if self._state.spec.allocator.plans_stages:
+            without, self._state.limits = self._state.limits, self._limits  # a plan depends on the limits
+            self._controller.plan_stage(self._now)
+            self._state.limits = without
         answer = self._controller.ask(self._now, self._free)
         self._controller.reserve(answer, self._now)
         return answer

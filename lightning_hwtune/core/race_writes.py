@@ -35,6 +35,7 @@ class RaceWriter(Protocol):
     def observe(self, trial_id: int, bracket: int, resource: int, loss: Loss) -> None: ...
     def promoted(self, trial_id: int, bracket: int, level: int) -> None: ...
     def withdraw(self, trial_id: int) -> None: ...
+    def staged(self, level: int, n_trials: int) -> None: ...
 
 
 def is_over(facts: StudyFacts, segment: Segment) -> bool:
@@ -59,6 +60,9 @@ def write_before(facts: StudyFacts, event: ev.Event, race: RaceWriter) -> None:
 
 def write_after(facts: StudyFacts, event: ev.Event, race: RaceWriter) -> None:
     """Writes what an event changes in the race once the facts have it. No rung compares replicates."""
+    if isinstance(event, ev.StagePlanned):
+        race.staged(event.reached, event.trials)
+        return
     write = _WRITES.get(type(event))
     if write is not None and not facts.trials[getattr(event, "trial_id", 0)].is_replicate:
         write(facts, event, race)
@@ -103,6 +107,7 @@ _WRITES: Mapping[type[ev.Event], Callable[[StudyFacts, Any, RaceWriter], None]] 
 _JOINED, _OBSERVED, _OBSERVED_AGAIN, _PROMOTED, _WITHDRAWN = range(5)
 _RECORDED = {kind.value: code for code, kind in enumerate(VerdictKind, _WITHDRAWN + 1)}
 _KINDS = {code: kind for kind, code in _RECORDED.items()}
+_STAGED = _WITHDRAWN + 1 + len(_KINDS)
 
 
 @final
@@ -170,12 +175,19 @@ class RaceHistory:
         """Keeps that a trial ended for good."""
         self._add(_WITHDRAWN, trial_id, 0)
 
+    def staged(self, level: int, n_trials: int) -> None:
+        """Keeps that a stage was planned."""
+        self._add(_STAGED, n_trials, level)
+
     def write_to(self, race: Race, trials: Sequence[TrialRecord], n_objectives: int) -> None:
         """Repeats all writes on an empty race."""
         self._unpack()
         losses = np.array(self._losses).reshape(-1, n_objectives)
         at = -1
         for code, trial_id, level in zip(self._codes, self._trials, self._levels, strict=True):
+            if code == _STAGED:
+                race.staged(level, trial_id)
+                continue
             bracket = trials[trial_id].bracket
             if code in _KINDS:
                 at += 1

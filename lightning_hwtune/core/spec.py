@@ -18,7 +18,14 @@ from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, allocation_
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Energy, Objectives, TrainSeconds
-from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Race, Scheduler, scheduler_from_settings
+from lightning_hwtune.core.schedulers import (
+    SCHEDULER_REGISTRY,
+    Race,
+    Scheduler,
+    SuccessiveHalving,
+    scheduler_from_settings,
+)
+from lightning_hwtune.core.schedulers.staged import Staged
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.trainer_choices import check_trainer_choices
@@ -191,6 +198,11 @@ class StudySpec:
             hint = "A meter counts the whole device. Leave out Energy(), or `per_device`."
             raise ArgumentError("Pool.per_device", self.pool.per_device, "1, because the energy is measured", hint=hint)
         check_trainer_choices(self.space, self.pool.accelerator, counts, batch=self.batch)
+        if self.allocator.plans_stages and not isinstance(self.scheduler, SuccessiveHalving):
+            policy, unit, top = type(self.allocator.policy).__name__, self.scheduler.unit, self.scheduler.max_resource
+            allowed = f"SuccessiveHalving with {policy}, which chooses how many trials begin and continue"
+            hint = f"For example scheduler=SuccessiveHalving(max_{unit}={top})."
+            raise ArgumentError("scheduler", self.scheduler, allowed, hint=hint)
         if self.allocator.is_elastic and self.batch != "global":
             hint = (
                 "A policy that changes the devices of a trial keeps its global batch size, so that only time changes."
@@ -330,6 +342,8 @@ class StudySpec:
 
     def race(self) -> Race:
         """Returns the race of this study with empty rungs; it keeps front members if the searcher requires it."""
+        if self.allocator.plans_stages:
+            return Staged(self.scheduler.ladder, self.objectives)
         chosen = self.scheduler.keeping_front() if self.searcher.keeps_front else self.scheduler
         return chosen.start(self.objectives)
 

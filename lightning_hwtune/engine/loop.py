@@ -132,6 +132,7 @@ class Loop:
         """Asks the controller once and starts the segment that it decides on, if any; returns its answer."""
         now = self._clock.now()
         self._controller.choose_ladder(now)
+        self._controller.plan_stage(now)
         answer = self._controller.ask(now, self._slots.n_free(self._controller.state.per_device))
         self._controller.reserve(answer, now)
         if isinstance(answer, Start | Resume):

@@ -1,7 +1,7 @@
 """The rented nodes of a running study: when one is requested, when it is released, and what follows from its loss.
 
 - A node is requested while work waits for which the nodes that are up, launching ones included, have no devices. The
-  pool limits their number, and the guard of the budget must allow the request.
+  pool limits their number, or the plan of a stage, and the guard of the budget must allow the request.
 - A node that is not ready in time is released, billed by the rule of its provider, and replaced. After `_MOST_FAILED`
   such nodes in a row, or `_MOST_LOST` lost ones without any report, no further one is requested; a study without a
   ready node then ends.
@@ -160,7 +160,7 @@ class RentedNodes:
         """Requests nodes for that many devices; returns why none was requested, None if it was or need not be."""
         pool, waits, since = self._controller.spec.pool, self._state.reserved is not None, self._short_since
         self._short_since = None
-        while len(self._state.nodes_up) < pool.nodes:
+        while len(self._state.nodes_up) < self._state.most_nodes:
             coming = [node for node in self._state.nodes_up.values() if not node.is_ready]
             if wanted <= (len(coming) * pool.node_size) + (self.n_free() if waits else 0):
                 return None

@@ -71,6 +71,19 @@ FIGURE_NAMES = (
 """What `Study.plot` can draw."""
 
 
+_SPEEDS = "a mapping from numbers of devices to positive speeds, one of them for 1 device, such as {1: 1, 2: 1.9}"
+
+
+def _device_speeds(value: Any) -> dict[str, float]:
+    """Returns speeds relative to one device, by numbers of devices as text, which JSON can have as keys."""
+    count, speed = integer(1, MAX_DEVICES), number(0, above=True)
+    given = {int(key) if isinstance(key, str) and key.isdecimal() else key: speeds for key, speeds in value.items()}
+    found = {count.accept(key): speed.accept(item) for key, item in given.items()}
+    if 1 not in found:
+        raise Refused("All speeds are compared with that of one device.")
+    return {str(key): found[key] / found[1] for key in sorted(found)}
+
+
 def _device_counts(value: Any) -> list[int]:
     one = integer(1, MAX_DEVICES)
     found = [one.accept(count) for count in elements("", MAX_DEVICES).accept(value)]
@@ -202,6 +215,12 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     "AdvisedAllocation": {
         "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}, or None")),
+    },
+    "SeerAllocation": {
+        "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}, or None")),
+        "unit_s": optional(number(0, _MAX_SIMULATED_S, above=True)),
+        "speeds": optional(Form("mapping", _SPEEDS, _device_speeds, schema={"type": "object"})),
+        "start_s": _DELAY,
     },
     "DoublingAllocation": {
         "devices": integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}"),

@@ -45,6 +45,7 @@ class Halving:
         speeds: number of devices per trial -> speed of a trial; see `Job`.
         start_s: seconds to start a trial, at the beginning of each stage.
         reached: the rung that the trials have reached; 0 before the first stage.
+        begun: how many trials have reached the first rung already, although the first stage is still being planned.
     """
 
     levels: tuple[int, ...]
@@ -53,6 +54,7 @@ class Halving:
     speeds: Mapping[int, float]
     start_s: float = 0.0
     reached: int = 0
+    begun: int = 0
 
     @classmethod
     def of(
@@ -69,10 +71,14 @@ class Halving:
         return cls(rung_levels(first, max_units, eta), Fraction(eta), unit_s, speeds, start_s)
 
     def job(self, trials: int, up_to: int) -> Job:
-        """Returns the stages that are left if `trials` trials continue now, and the last of them reach `up_to`."""
+        """Returns the stages that are left if `trials` trials continue now, and the last of them reach `up_to`.
+
+        Of the first stage, only the trials that have not begun are left, if any.
+        """
         stages, below, n_left = [], self.reached, trials
         for level in (level for level in self.levels if self.reached < level <= up_to):
-            stages.append(Stage(n_left, level - below))
+            n_here = n_left - (self.begun if below == 0 else 0)
+            stages += [Stage(n_here, level - below)] if n_here > 0 else []
             below, n_left = level, max(1, quota(n_left, self.eta))
         return Job(tuple(stages), self.unit_s, self.speeds, self.start_s)
 
@@ -118,10 +124,11 @@ def seer_plan(study: Halving, kind: NodeKind, most: int, *, deadline_s: float, b
 
     above = [level for level in study.levels if level > study.reached]
     for up_to in reversed(above):
-        best = planned(1, up_to)
+        fits = max(1, study.begun + (up_to == study.levels[0] and study.begun > 0))
+        best = planned(fits, up_to) if fits <= most else None
         if best is None:
             continue
-        fits, exceeds = 1, most + 1  # the cost and the least time rise with the number of trials
+        exceeds = most + 1  # the cost and the least time rise with the number of trials
         while exceeds - fits > 1:
             middle = (fits + exceeds) // 2
             found = planned(middle, up_to)

@@ -19,7 +19,7 @@ from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.parameters import Parameter
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.schedulers import ASHA, SuccessiveHalving
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
@@ -110,7 +110,7 @@ def questions_change_nothing(policy: AllocationPolicy, space: SearchSpace, pool:
 
 def killed_study_allocates_alike(policy: AllocationPolicy, space: SearchSpace, pool: Pool) -> None:
     """Checks that a study continued from a part of its log gives its trials what the uninterrupted one gives them."""
-    limits = Limits(max_trials=12, max_parallel=1)
+    limits = Limits(max_trials=12, max_parallel=1, max_time_s=60.0 if policy.plans_stages else None)
 
     def curve(config: dict[str, Any], epoch: int) -> float:
         return abs(float(space.encode(config)[0]) - 0.4) + 1.0 / epoch
@@ -159,7 +159,8 @@ def _kept(rule: str, ask: Callable[[], T]) -> T:
 
 def _study(policy: AllocationPolicy, space: SearchSpace, pool: Pool) -> StudySpec:
     objectives = Objectives([Metric("error", "min")])
-    return StudySpec("contract", space, objectives, ASHA(max_epochs=9), Random(), pool, allocation=policy)
+    scheduler = SuccessiveHalving(max_epochs=9) if policy.plans_stages else ASHA(max_epochs=9)
+    return StudySpec("contract", space, objectives, scheduler, Random(), pool, allocation=policy)
 
 
 def _configs(space: SearchSpace) -> list[dict[str, Any]]:

@@ -64,6 +64,7 @@ class Driver:
 
     def fill(self) -> Wait | Done:
         while True:
+            self.controller.plan_stage(self.now)
             answer = self.controller.ask(self.now, self.free)
             self.controller.reserve(answer, self.now)
             if not isinstance(answer, Start | Resume):

@@ -30,7 +30,7 @@ from lightning_hwtune.views.ladder import ladder_of
 from lightning_hwtune.views.reference import References, report_reference_text
 from lightning_hwtune.views.replicates import replicate_counts
 from lightning_hwtune.views.status import n_epochs_full, n_epochs_repeated, n_epochs_spent, rung_forecast
-from lightning_hwtune.views.story import repeated_text, values_text
+from lightning_hwtune.views.story import repeated_text, stage_text, values_text
 from lightning_hwtune.views.terminal import rung_table
 
 __all__ = [
@@ -407,6 +407,10 @@ def _noted(state: StudyFacts, event: ev.Noted) -> Line:
     return Line(event.text if event.trial_id is None else f"trial {event.trial_id}: {event.text}")
 
 
+def _staged(state: StudyFacts, event: ev.StagePlanned) -> Line:
+    return Line(stage_text(state, event))
+
+
 def _closed(state: StudyFacts, event: ev.SessionClosed) -> Line:
     reason = f" ({event.reason})" if event.reason else ""
     return Line(f"study {state.spec.name} is {event.state}{reason}: {totals(state, event.at)}", is_urgent=True)
@@ -416,6 +420,7 @@ _TELL: Mapping[type[ev.Event], Callable[[StudyFacts, Any], Line | None]] = {
     ev.Reported: _reported,
     ev.CheckpointRemoved: _removed,
     ev.Noted: _noted,
+    ev.StagePlanned: _staged,
     ev.SessionClosed: _closed,
 }
 

@@ -21,7 +21,7 @@ from lightning_hwtune.views.infeasible import infeasible_text
 from lightning_hwtune.views.reference import report_reference_text
 from lightning_hwtune.views.replicates import replicates_text
 
-__all__ = ["repeated_text", "values_text", "why"]
+__all__ = ["repeated_text", "stage_text", "values_text", "why"]
 
 
 def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
@@ -32,12 +32,19 @@ def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
     """
     trial = state.trials[trial_id]
     replicates = replicates_text(state, trial)
-    own = [event for event in events if getattr(event, "trial_id", None) == trial_id]
+    own = [event for event in events if _concerns(event, trial)]
     lines = list(_lines(state, own))
     width = max((len(time) for time, _ in lines), default=0)
     story = [f"  {time:>{width}}  {text}" for time, text in lines]
     end = " ".join(filter(None, (_end(state, trial), replicates)))
     return "\n".join([*_head(state, trial), "", *story, "", end, *_study_notes(state)])
+
+
+def _concerns(event: ev.Event, trial: TrialRecord) -> bool:
+    """Returns whether an event is about a trial; the plan of a stage is about the trials that reached its rung."""
+    if isinstance(event, ev.StagePlanned):
+        return event.reached in trial.decided
+    return getattr(event, "trial_id", None) == trial.trial_id
 
 
 def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
@@ -161,6 +168,12 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> str:
     return f"{text}; the trial is {ending}{more if not ending.is_final else ''}"
 
 
+def stage_text(state: StudyFacts, event: ev.StagePlanned) -> str:
+    """Returns the plan of a stage in words."""
+    begin = f"rung {event.reached}" if event.reached else "the beginning"
+    return f"stage from {begin}: {event.reason}"
+
+
 def _noted(state: StudyFacts, event: ev.Noted) -> str:
     return f"note: {event.text}"
 
@@ -173,6 +186,7 @@ _TEXT_OF: Mapping[type[ev.Event], Callable[[StudyFacts, Any], str]] = {
     ev.CheckpointSaved: _saved,
     ev.CheckpointRemoved: _removed,
     ev.SegmentEnded: _ended,
+    ev.StagePlanned: stage_text,
     ev.Noted: _noted,
 }
 

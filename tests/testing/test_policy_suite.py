@@ -88,6 +88,8 @@ class Hastening(Doubling):
         (Staying(), SEARCHED),
         (hwt.AdvisedAllocation(), SPACE),
         (hwt.AdvisedAllocation(2), hwt.SearchSpace(batch_size=hwt.Choice([16, 32]))),
+        (hwt.SeerAllocation(unit_s=1.0), SPACE),
+        (hwt.SeerAllocation(2), hwt.SearchSpace(batch_size=hwt.Choice([16, 32]))),
         (hwt.DoublingAllocation(), SPACE),
         (hwt.DoublingAllocation(2, factor=2), hwt.SearchSpace(batch_size=hwt.Choice([16, 32]))),
         (Hastening(), SPACE),

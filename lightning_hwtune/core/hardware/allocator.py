@@ -10,6 +10,8 @@ from lightning_hwtune.core.allocation import LOCAL, Allocation
 from lightning_hwtune.core.hardware.moment import Moment
 from lightning_hwtune.core.hardware.policy import AllocationPolicy, divides
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.hardware.stage import StageMoment
+from lightning_hwtune.core.hardware.stage_plan import StagePlan
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.errors import ArgumentError, HwTuneError
@@ -41,6 +43,11 @@ class Allocator:
     def is_for_deadlines(self) -> bool:
         """Whether the policy gives a finisher the devices with which it can end within the limits."""
         return self.policy.is_for_deadlines
+
+    @property
+    def plans_stages(self) -> bool:
+        """Whether the policy plans how many trials begin and continue."""
+        return self.policy.plans_stages
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -142,6 +149,21 @@ class Allocator:
             ArgumentError: the policy's answer is not allowed.
         """
         return self._of_moment("next", self.policy.next(moment), moment)
+
+    def stage(self, moment: StageMoment) -> StagePlan:
+        """Returns the plan of a stage that begins now.
+
+        Raises:
+            ArgumentError: the policy's answer is not allowed.
+        """
+        answer = self.policy.stage(moment)
+        if not isinstance(answer, StagePlan) or answer.trials < 0:
+            self._refuse("stage", answer, "a StagePlan with 0 or more trials")
+        if answer.devices not in self.counts or (answer.probe and answer.probe not in self.counts):
+            self._refuse("stage", answer, f"a StagePlan with its counts {list(self.counts)}")
+        if moment.most is not None and answer.trials > moment.most:
+            self._refuse("stage", answer, f"a StagePlan with at most {counted(moment.most, 'trials')}")
+        return answer
 
     def _of_moment(self, method: str, answer: Allocation, moment: Moment) -> Allocation:
         if answer == moment.allocation:

@@ -12,6 +12,7 @@ from typing import Any, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.hardware.stage_plan import StagePlan
 from lightning_hwtune.core.space import SearchSpace
 
 __all__ = ["ExpectedPace", "ExpectedSpeed", "Moment"]
@@ -87,6 +88,7 @@ class Moment:
         n_waiting: how many other trials wait for devices.
         others: how many devices each of these other trials has, or waits for, or moves to.
         n_begun: how many trials of the search have begun.
+        stage: the plan of the present stage; None if the policy plans none.
         n_new: how many new trials may still begin; None without a limit.
 
     Examples:
@@ -124,6 +126,7 @@ class Moment:
     others: tuple[int, ...] = ()
     speeds: Mapping[int, ExpectedSpeed] = field(default_factory=dict)
     scheduler: Mapping[str, Any] = field(default_factory=dict)
+    stage: StagePlan | None = None
 
     @property
     def n_rungs(self) -> int:

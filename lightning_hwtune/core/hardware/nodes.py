@@ -24,6 +24,7 @@ class NodeRecord:
         launched_clock_s: the study's own clock at its launch (`core.study_clock`).
         is_ready: whether segments can start on it. has_trained: whether one did; otherwise the machine of a session is
             not billed, just as a session that trains nothing does not count in the time of a study.
+        launch_s: the seconds of its launch; 0 while it is not ready.
         idle_clock_s: the study's own clock when it became ready, or when its last segment ended.
         ended_s: the seconds for which it was up; None while it is. billed_usd: its bill; 0 while it is up.
         is_lost: whether it was taken away, or failed.
@@ -41,6 +42,7 @@ class NodeRecord:
     rented_as: str = ""
     place: int = 0
     idle_clock_s: float = 0.0
+    launch_s: float = 0.0
 
     def up_s(self, clock_s: float) -> float:
         """Returns the seconds for which it has been up, at this time of the study's clock."""

@@ -1,7 +1,8 @@
 """The allocation policies that come with the package, and how a policy is found by its name.
 
 The number of devices is fixed for the whole study, or it is a parameter of the search space, or it grows at the rungs,
-or it follows from a deadline, or from a simulation of the study (`planning.advised_policy`). A trial that ran out of
+or it follows from a deadline, or from a simulation of the study (`planning.advised_policy`), or from the plan of each
+stage (`planning.seer_policy`). A trial that ran out of
 memory moves to the next larger count that is allowed. A fixed count has no larger one.
 """
 
@@ -155,7 +156,10 @@ POLICIES: Mapping[str, type[AllocationPolicy]] = {
 
 POLICY_REGISTRY = Registry[AllocationPolicy](
     "policy", "hwtune.policies", AllocationPolicy, POLICIES, argument="allocation",
-    other_rooms={"advised": "lightning_hwtune.planning.advised_policy:AdvisedAllocation"},
+    other_rooms={
+        "advised": "lightning_hwtune.planning.advised_policy:AdvisedAllocation",
+        "seer": "lightning_hwtune.planning.seer_policy:SeerAllocation",
+    },
 )  # fmt: skip
 """The classes above, those of installed entry points, and any class with an import path."""
 

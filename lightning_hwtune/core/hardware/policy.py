@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.moment import Moment
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.hardware.stage import StageMoment
+from lightning_hwtune.core.hardware.stage_plan import StagePlan
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.given import Given
@@ -39,6 +41,9 @@ class AllocationPolicy(Given, abc.ABC):
     name: ClassVar[str] = "policy"
     is_for_deadlines: ClassVar[bool] = False
     """Whether `next` gives a finisher the fewest devices with which it can end within the limits of time and cost."""
+
+    plans_stages: ClassVar[bool] = False
+    """Whether `stage` plans how many trials begin and continue. The scheduler is then `SuccessiveHalving`."""
 
     reference: ClassVar[int | None] = None
     """The number of devices at which seconds are given; None for that of the trial's first segment."""
@@ -88,6 +93,14 @@ class AllocationPolicy(Given, abc.ABC):
         present devices.
         """
         return moment.allocation
+
+    def stage(self, moment: StageMoment) -> StagePlan:
+        """Returns how many trials train in a stage that begins now, and on what; only for a policy that plans stages.
+
+        Raises:
+            NotImplementedError: the policy does not plan stages.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not plan stages")
 
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log: `name` and the constructor arguments that rebuild the policy."""

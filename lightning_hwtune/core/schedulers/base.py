@@ -1,9 +1,10 @@
 """The interface of a scheduler: the rule that decides when a trial is paused, promoted or stopped.
 
 A `Scheduler` has only settings and never changes, so one object can serve many studies. `start(objectives)` returns a
-`Race`: the rungs of one study. Only the methods `joined`, `record`, `observe`, `promoted` and `withdraw` change a race.
-All other methods are questions without effects. The same writes in the same order give a race with the same answers,
-which is how a killed study continues from its log. For a report at a rung, `record` is called before `observe`.
+`Race`: the rungs of one study. Only the methods `joined`, `record`, `observe`, `promoted`, `withdraw` and `staged`
+change a race. All other methods are questions without effects. The same writes in the same order give a race with the
+same answers, which is how a killed study continues from its log. For a report at a rung, `record` is called before
+`observe`.
 """
 
 from __future__ import annotations
@@ -262,6 +263,18 @@ class Race(abc.ABC):
 
     def withdraw(self, trial_id: int) -> None:  # noqa: B027 - most races keep what the trial has shown
         """Records that a trial ended for good: it is never promoted, but its losses stay in its rungs."""
+
+    def staged(self, level: int, n_trials: int) -> None:  # noqa: B027 - only planned stages have a size
+        """Records that the allocation policy planned a stage: so many trials train from this rung to the next."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a new trial may begin; by default always."""
+        return True
+
+    def is_wanted(self, trial_id: int) -> bool:
+        """Returns whether a trial between two rungs should continue; by default always."""
+        return True
 
     def finishers(self) -> Sequence[tuple[int, int]]:
         """Returns `(trial_id, level)` of trials that could still be promoted: deepest level first, then best first."""

@@ -35,6 +35,7 @@ from lightning_hwtune.core.decisions import Continue, Pause, Reason, Rule, Verdi
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.ranking.rung import RungRanking
 from lightning_hwtune.core.ranking.rung_orders import resolved_order
+from lightning_hwtune.core.schedulers.barrier_rung import BarrierRung
 from lightning_hwtune.core.schedulers.base import Promotion, Race
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.schedulers.standings import promoted_of
@@ -160,7 +161,7 @@ class _Bracket:
 
     def __init__(self, levels: Sequence[int], size: int, eta: Fraction, n_objectives: int, within: str) -> None:
         self.size, self._eta = size, eta
-        self._rungs = [_Rung(level, RungRanking(n_objectives, within)) for level in levels]
+        self._rungs = [BarrierRung(level, RungRanking(n_objectives, within)) for level in levels]
         self._at = 0
         self._n_slots = list(bracket_sizes(size, eta, len(levels)))
         self._is_closed = False
@@ -257,41 +258,6 @@ class _Bracket:
             above = self._rungs[self._at]
             above.enter(best)
             self.promotable_ids = [i for i in best if i in self._paused and i not in above.settled]
-
-
-class _Rung:
-    """One level of one bracket: which trials are expected, which have arrived, and the order of the expected ones."""
-
-    __slots__ = ("entrants", "level", "losses", "ranking", "settled")
-
-    def __init__(self, level: int, ranking: RungRanking) -> None:
-        self.level, self.ranking = level, ranking
-        self.entrants: set[int] = set()
-        self.settled: set[int] = set()  # entrants that have arrived, or never will
-        self.losses: dict[int, npt.NDArray[np.float64]] = {}  # of all that arrived, including those not yet entrants
-
-    def enter(self, trial_ids: Sequence[int]) -> None:
-        """Sets the expected trials; some may have arrived already."""
-        self.entrants = set(trial_ids)
-        for trial_id in sorted(self.entrants & self.losses.keys()):
-            self._settle(trial_id)
-
-    def arrive(self, trial_id: int, loss: npt.NDArray[np.float64]) -> None:
-        """Records that a trial has reached this level or passed it; only its first loss counts."""
-        if trial_id not in self.losses:
-            self.losses[trial_id] = loss
-            if trial_id in self.entrants:
-                self._settle(trial_id)
-
-    def withdraw(self, trial_id: int) -> None:
-        """Records that a trial ended for good: it is not waited for and is no longer a candidate."""
-        self.ranking.shut(trial_id)
-        if trial_id in self.entrants:
-            self.settled.add(trial_id)
-
-    def _settle(self, trial_id: int) -> None:
-        self.settled.add(trial_id)
-        self.ranking.insert(trial_id, self.losses[trial_id])
 
 
 def bracket_sizes(n_trials: int, eta: Fraction, n_levels: int) -> tuple[int, ...]:
