@@ -152,7 +152,7 @@ class Executor(Protocol):
 
 @runtime_checkable
 class Cluster(Protocol):
-    """Makes the executor of a run, with options of its own: what `Executor.for_run` does, as an object."""
+    """Makes the executor of a run from its own options: what `Executor.for_run` does, as an object."""
 
     abilities: ClassVar[Abilities]
 
