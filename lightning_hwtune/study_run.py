@@ -194,7 +194,7 @@ class Run:
 
             loop = Loop(
                 session.controller, executor, session.clock, self.files, tick=tick, save_every=self.save_every,
-                provider=provider_of(executor),
+                provider=provider_of(executor), inbox=session.inbox,
             )  # fmt: skip
             try:
                 with signals.acting():

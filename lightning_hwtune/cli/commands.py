@@ -37,6 +37,7 @@ from lightning_hwtune.cli.arguments import (
     with_limits,
 )
 from lightning_hwtune.cli.command import command
+from lightning_hwtune.cli.control import enqueue, stop
 from lightning_hwtune.cli.export import export
 from lightning_hwtune.cli.importance import importance
 from lightning_hwtune.cli.instances import instances
@@ -425,6 +426,8 @@ app.command()(profile)
 app.command()(replicate)
 app.command("test")(run_test)
 app.command()(replay)
+app.command()(stop)
+app.command()(enqueue)
 app.command()(serve)
 app.command()(report)
 app.command()(ledger)

@@ -51,7 +51,7 @@ from lightning_hwtune.core.schedulers import Race
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.errors import IllegalMoveError
+from lightning_hwtune.errors import ArgumentError, IllegalMoveError
 from lightning_hwtune.text import counted
 
 __all__ = ["MOST_LOST_NODES", "Controller", "Sink"]
@@ -223,6 +223,21 @@ class Controller:
         if not any(is_same_result(known, added) for known in self.state.added):
             self._write(added)
 
+    def stop(self, trial_id: int, reason: str, now: float) -> None:
+        """Ends a trial for good because the user asks for it; does nothing if it has ended already.
+
+        A trial that is running is stopped at its next report, or when the caller ends its segment.
+
+        Raises:
+            ArgumentError: there is no such trial.
+        """
+        trials = self.state.trials
+        if not 0 <= trial_id < len(trials):
+            allowed = f"a trial from 0 to {len(trials) - 1}" if trials else "none yet"
+            raise ArgumentError("trial", trial_id, allowed)
+        if not trials[trial_id].state.is_final and not trials[trial_id].stopped_because:
+            self._write(ev.TrialStopped(at=now, trial_id=trial_id, reason=reason))
+
     def note(self, trial_id: int | None, text: str, now: float) -> None:
         """Writes a note about one trial, or about the whole study if `trial_id` is None."""
         self._write(ev.Noted(at=now, trial_id=trial_id, text=text))
@@ -331,9 +346,12 @@ class Controller:
         is_decided = not trial.is_replicate and self._level(trial, resource) is not None
         used = conversion(self.state, segment, resource, train_s, is_decided=is_decided)
         measurement = self._measure(segment, resource, metrics, train_s, used)
-        if trial.is_replicate:
+        if trial.stopped_because and resource < self.race.max_resource:
+            level, target = None, min(trial.target, resource)
+            verdict: Verdict = Stop(Reason(Rule.ASKED, trial.stopped_because))
+        elif trial.is_replicate:
             level, target = None, trial.target
-            verdict: Verdict = replicate_verdict(trial, resource, self.race.ladder)
+            verdict = replicate_verdict(trial, resource, self.race.ladder)
         elif violations := self._final_violations(measurement, used):
             level, verdict, target = self._end_infeasible(trial, resource, violations)
         else:
@@ -621,6 +639,8 @@ class Controller:
         if trial.refit and min(trial.resource, saved_at) >= trial.target:
             return TrialState.COMPLETED, error, allocation
         if segment.verdict == VerdictKind.STOP and not is_full:
+            return TrialState.STOPPED, error, allocation
+        if trial.stopped_because and (outcome != Outcome.DONE or not is_full):
             return TrialState.STOPPED, error, allocation
         if outcome == Outcome.INTERRUPTED or (outcome == Outcome.DONE and is_paused):
             return back, error, allocation

@@ -77,6 +77,7 @@ class Rule(enum.StrEnum):
     BETWEEN_RUNGS = "between-rungs"
     CONSTRAINT = "constraint"
     INTERRUPTED = "interrupted"
+    ASKED = "asked"
     REPLICATE = "replicate"
     DEVICES = "devices"
     NO_NODES = "no-nodes"

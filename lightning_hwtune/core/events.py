@@ -46,6 +46,7 @@ __all__ = [
     "StudyCreated",
     "Tested",
     "TrialCreated",
+    "TrialStopped",
     "ValueNoted",
     "all_from_json",
     "from_dict",
@@ -252,6 +253,17 @@ class TrialCreated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialStopped(Event):
+    """The user ended a trial for good. If it is running, its segment ends soon, which is another event."""
+
+    trial_id: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DevicesReserved(Event):
     """Devices are drained for another candidate from now on, see `decisions.Reservation`. Older logs lack this event.
 
@@ -430,6 +442,7 @@ _TYPES: dict[str, type[Event]] = {
     for cls in (
         StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, LadderChosen, TrialCreated,
         StagePlanned, NodeRequested, NodeReady, NodeReleased, NodeLost, DevicesReserved,
+        TrialStopped,
         SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted, ValueNoted, Tested,
     )
 }  # fmt: skip

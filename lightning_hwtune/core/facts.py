@@ -367,6 +367,13 @@ class StudyFacts:
             trial.best_of = ""  # it may train without a validation
         (self.refits if refit else self.replicates).append(trial)
 
+    def _trial_stopped(self, event: ev.TrialStopped) -> None:
+        trial = self.trials[event.trial_id]
+        trial.stopped_because = event.reason
+        if event.trial_id not in self.running:
+            trial.move(TrialState.STOPPED)
+            self.waiting.discard(event.trial_id)
+
     def _devices_reserved(self, event: ev.DevicesReserved) -> None:
         fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(Reservation)}
         self.reserved = None if event.allocation is None else Reservation(**fields)
@@ -544,6 +551,7 @@ _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.NodeReleased: StudyFacts._node_ended,
     ev.NodeLost: StudyFacts._node_ended,
     ev.TrialCreated: StudyFacts._trial_created,
+    ev.TrialStopped: StudyFacts._trial_stopped,
     ev.DevicesReserved: StudyFacts._devices_reserved,
     ev.SegmentStarted: StudyFacts._segment_started,
     ev.Reported: StudyFacts._reported,

@@ -376,7 +376,7 @@ class NextAction:
 
     def _still_due(self, reserved: Resume) -> bool:
         """Returns whether the trial that waits for devices is still the right one to start."""
-        if reserved.trial_id in self._bound:
+        if reserved.trial_id in self._bound or self.state.trials[reserved.trial_id].state.is_final:
             return False
         if reserved.promoted_from is None:  # it was interrupted, or moves to other devices
             return reserved.trial_id in self.state.waiting

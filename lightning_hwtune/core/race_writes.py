@@ -96,11 +96,17 @@ def _ended(facts: StudyFacts, event: ev.SegmentEnded, race: RaceWriter) -> None:
         race.withdraw(trial.trial_id)
 
 
+def _stopped(facts: StudyFacts, event: ev.TrialStopped, race: RaceWriter) -> None:
+    if event.trial_id not in facts.running:  # otherwise at the end of its segment
+        race.withdraw(event.trial_id)
+
+
 _WRITES: Mapping[type[ev.Event], Callable[[StudyFacts, Any, RaceWriter], None]] = {
     ev.TrialCreated: _joined,
     ev.SegmentStarted: _promoted,
     ev.Reported: _judged,
     ev.SegmentEnded: _ended,
+    ev.TrialStopped: _stopped,
 }
 """The events that change the race."""
 

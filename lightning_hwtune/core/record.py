@@ -37,10 +37,10 @@ class TrialState(enum.StrEnum):
 
 
 MOVES: Mapping[TrialState, frozenset[TrialState]] = {
-    TrialState.WAITING: frozenset({TrialState.RUNNING}),
+    TrialState.WAITING: frozenset({TrialState.RUNNING, TrialState.STOPPED}),
     TrialState.RUNNING: frozenset(set(TrialState) - {TrialState.RUNNING}),
     # a paused trial that loses its checkpoint to the disk budget becomes waiting again
-    TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.WAITING}),
+    TrialState.PAUSED: frozenset({TrialState.RUNNING, TrialState.WAITING, TrialState.STOPPED}),
     TrialState.COMPLETED: frozenset(),
     TrialState.STOPPED: frozenset(),
     TrialState.FAILED: frozenset(),
@@ -133,6 +133,7 @@ class TrialRecord:
         has_diverged: whether a rung has seen a loss that is not finite.
         draw: the number of the searcher's draw that gave its configuration; None if the user enqueued it.
         n_retries: number of segments that failed or were lost and were repeated; interrupted ones do not count.
+        stopped_because: why the user stopped it; empty unless they did.
         n_lost_nodes: how many of its segments in a row have lost their node before a report of new work.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
         refit: if it repeats that trial with another training function, from where: "scratch" or "checkpoint".
@@ -174,6 +175,7 @@ class TrialRecord:
     noted: Mapping[str, Any] = field(default_factory=dict)
     tested: Mapping[str, float] = field(default_factory=dict)
     test_error: str = ""
+    stopped_because: str = ""
 
     @property
     def is_replicate(self) -> bool:

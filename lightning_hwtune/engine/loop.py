@@ -12,6 +12,7 @@ from typing import Any, final
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Answer, Done, Resume, Start, VerdictKind
 from lightning_hwtune.core.record import FIRST_ERROR, Outcome, TrialState
+from lightning_hwtune.core.requests import BY_REQUEST
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.engine.clock import Clock
 from lightning_hwtune.engine.devices import Slots
@@ -21,9 +22,11 @@ from lightning_hwtune.engine.limit_looks import LimitLooks
 from lightning_hwtune.engine.provider import Provider
 from lightning_hwtune.engine.refitting import refit_order
 from lightning_hwtune.engine.rented_nodes import RentedNodes
+from lightning_hwtune.engine.requests import Requests
 from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
 from lightning_hwtune.names.spelling import spelled
+from lightning_hwtune.store.inbox import Inbox
 from lightning_hwtune.tracebacks import own_lines
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage, storable_message
 from lightning_hwtune.training.resume.identity import config_digest
@@ -48,6 +51,7 @@ class Loop:
         save_every: extra checkpoints, see `SegmentOrder`.
         is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
         provider: rents the nodes on which segments train; None: they train on this host.
+        inbox: the requests of other processes; None: there are none.
         wait_s: the longest time for which it waits without a look at the study.
         late_s, end_s: see the constants. Both are 0 on a virtual clock.
     """
@@ -63,6 +67,7 @@ class Loop:
         save_every: int | None = None,
         is_first_error_fatal: bool = True,
         provider: Provider | None = None,
+        inbox: Inbox | None = None,
         wait_s: float = _TICK_S,
         late_s: float = _LATE_S,
         end_s: float = _END_S,
@@ -71,6 +76,7 @@ class Loop:
         self._tick, self._save_every, self._is_first_error_fatal = tick, save_every, is_first_error_fatal
         self._fatal: TrialError | None = None
         self._looks = LimitLooks(controller, executor, wait_s=wait_s, late_s=late_s, end_s=end_s)
+        self._requests = Requests(controller, executor, inbox)
         self._nodes = None if provider is None else RentedNodes(controller, executor, provider)
         self._slots = self._nodes or Slots(controller.spec.pool.size)
 
@@ -85,6 +91,11 @@ class Loop:
                 self._nodes.look(self._clock.now())
             self._looks.look(self._clock.now())
             answer = self.step()
+            if self._requests.is_over:
+                self.pause_soon(BY_REQUEST)
+                self.interrupt(BY_REQUEST)
+                return self._requests.done
+            self._requests.end_stopped()
             if self._nodes is not None:
                 answer = self._nodes.adjust(answer, self._clock.now())
             if isinstance(answer, Done):
@@ -131,6 +142,9 @@ class Loop:
     def step(self) -> Answer:
         """Asks the controller once and starts the segment that it decides on, if any; returns its answer."""
         now = self._clock.now()
+        self._requests.look(now)
+        if self._requests.is_over:
+            return self._requests.done
         self._controller.choose_ladder(now)
         self._controller.plan_stage(now)
         answer = self._controller.ask(now, self._slots.n_free(self._controller.state.per_device))
@@ -204,6 +218,7 @@ class Loop:
             return VerdictMessage(VerdictKind.STOP, "this segment has already ended")
         if self._nodes is not None:
             self._nodes.reported()
+        self._requests.look(self._clock.now())
         verdict = self._controller.report(
             trial_id,
             report.resource,

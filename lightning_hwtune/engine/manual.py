@@ -70,6 +70,7 @@ class Manual:
         self._loop = Loop(
             session.controller, self._caller, session.clock, session.files,
             tick=lambda: self._watch(), save_every=save_every, is_first_error_fatal=False,
+            inbox=session.inbox,
         )  # fmt: skip
         self._active: tuple[Trial, ActiveSegment, DirectChannel] | None = None
         self._context = contextlib.ExitStack()

@@ -26,6 +26,7 @@ from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.clock import Clock, RealClock
 from lightning_hwtune.engine.fold import rebuilt_state
 from lightning_hwtune.engine.outage import Outage, append_patiently
+from lightning_hwtune.engine.requests import take_requests
 from lightning_hwtune.errors import ArgumentError, StorageError, StudyNotFoundError, first_line
 from lightning_hwtune.forms.run_options import LIMITS
 from lightning_hwtune.host.deferred_signals import uninterrupted
@@ -42,6 +43,7 @@ from lightning_hwtune.store.identity import (
     require_in_place,
     write_identity,
 )
+from lightning_hwtune.store.inbox import Inbox
 from lightning_hwtune.store.lease import Lease
 from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.store.storage_note import note_storage
@@ -56,6 +58,7 @@ _STATES: Mapping[str, ev.SessionState] = {
     Rule.EXHAUSTED: ev.SessionState.FINISHED,
     Rule.REPLICATE: ev.SessionState.FINISHED,
     Rule.MAX_FAILURES: ev.SessionState.FAILED,
+    Rule.ASKED: ev.SessionState.INTERRUPTED,
 }
 
 
@@ -75,7 +78,7 @@ def refuse_lost_log(files: StudyFiles, storage: str | None) -> None:
 
 @final
 class Session:
-    """A context manager; `controller` is ready inside it.
+    """A context manager; inside it, `controller` is ready, and `inbox` has the requests of other processes.
 
     Args:
         limits: the limits of this session; None: those of the newest session that searched.
@@ -87,6 +90,7 @@ class Session:
     """
 
     controller: Controller
+    inbox: Inbox
 
     def __init__(
         self,
@@ -156,6 +160,8 @@ class Session:
             self.controller.note_once(text, "searcher", now)
         if rebuilt is None and earlier is not None:
             self._carry_over(earlier, now)
+        self.inbox = Inbox(self._log)
+        take_requests(self.controller, self.inbox, now)  # those that came between two sessions
 
     def _all_limits(self, state: StudyFacts) -> tuple[Limits, dict[str, Any]]:
         """Returns the limits of this session, and the defaults of the study."""

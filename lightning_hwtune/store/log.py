@@ -25,7 +25,7 @@ from lightning_hwtune.store.database_errors import LOST_CONNECTION
 from lightning_hwtune.store.database_url import database_url
 from lightning_hwtune.store.files import StudyFiles, make_folder, study_names
 from lightning_hwtune.store.identity import read_identity
-from lightning_hwtune.store.schema import EVENTS, create_tables, has_tables
+from lightning_hwtune.store.schema import EVENTS, create_tables, has_requests, has_tables
 from lightning_hwtune.store.storage_note import noted_storage
 from lightning_hwtune.store.stored_names import name_with, names_in, not_found
 
@@ -108,7 +108,7 @@ class EventLog:
         is_ready = has_tables(self.database)
         if create:
             self.database.use_wal()
-            if not is_ready:
+            if not is_ready or not has_requests(self.database):
                 create_tables(self.database)
         if create or is_ready:
             self.key = self._stored_as(root, is_own=is_own)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from lightning_hwtune.errors import StorageError
 from lightning_hwtune.store.database import Database
 
-__all__ = ["EVENTS", "LEASES", "VERSION", "create_tables", "has_tables"]
+__all__ = ["EVENTS", "LEASES", "REQUESTS", "VERSION", "create_tables", "has_requests", "has_tables"]
 
 VERSION = 1
 """Version of the tables below. A change to them increments it and adds the migration from the previous version."""
@@ -44,6 +44,19 @@ LEASES = sa.Table(
     sa.Column("beat", sa.Float, nullable=False),
 )
 """At most one row per study: the process that runs it; see `store.lease`."""
+REQUESTS = sa.Table(
+    "hwtune_requests",
+    _METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("study", sa.String(200), nullable=False, index=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+)
+"""Requests of other processes that the one that runs the study has not taken yet; see `store.inbox`.
+
+A database of an earlier version lacks this table. A reader does not need it, and the next writer creates it.
+"""
+_NEEDED = frozenset({_SCHEMA.name, EVENTS.name, LEASES.name})
 
 
 def has_tables(database: Database) -> bool:
@@ -65,7 +78,13 @@ def has_tables(database: Database) -> bool:
             f"{database.name!r} is an SQLite database, but not one of ours (its tables: {', '.join(sorted(tables))}): "
             "give another folder, name or storage"
         )
-    return version is not None and set(_METADATA.tables) <= tables
+    return version is not None and tables >= _NEEDED
+
+
+def has_requests(database: Database) -> bool:
+    """Return whether the table of requests is there, too."""
+    with database.reading() as connection:
+        return bool(sa.inspect(connection).has_table(REQUESTS.name))
 
 
 def create_tables(database: Database) -> None:

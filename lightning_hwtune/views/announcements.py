@@ -348,7 +348,7 @@ def _reported(state: StudyFacts, event: ev.Reported) -> Line | None:
         verdict = f"continues at rung {event.level}"
     elif event.verdict == VerdictKind.PAUSE:
         verdict = f"pauses at {_resource(state, event.resource)}"
-    elif event.rule == Rule.CONSTRAINT:
+    elif event.rule in (Rule.CONSTRAINT, Rule.ASKED):
         verdict = f"ends at {_resource(state, event.resource)}"
     elif event.resource < state.ladder.top:
         verdict = f"is stopped at rung {event.level}"
@@ -376,6 +376,8 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded, *, is_asked: bool) -> Line
     if event.state == TrialState.OUT_OF_MEMORY:
         text = f"{name} runs out of memory on every device count that the search space allows: {error}"
         return Line(text, is_urgent=True)
+    if event.state == TrialState.STOPPED:
+        return None
     if event.error.startswith(FIRST_ERROR):
         why = first_line(event.error.removeprefix(f"{FIRST_ERROR}:\n"))
         return Line(f"{name} {FIRST_ERROR}: {why}; it starts again when the study is run again", is_urgent=True)
@@ -411,6 +413,10 @@ def _staged(state: StudyFacts, event: ev.StagePlanned) -> Line:
     return Line(stage_text(state, event))
 
 
+def _stopped(state: StudyFacts, event: ev.TrialStopped) -> Line:
+    return Line(f"trial {event.trial_id} is stopped for good: {event.reason}", is_urgent=True)
+
+
 def _closed(state: StudyFacts, event: ev.SessionClosed) -> Line:
     reason = f" ({event.reason})" if event.reason else ""
     return Line(f"study {state.spec.name} is {event.state}{reason}: {totals(state, event.at)}", is_urgent=True)
@@ -422,6 +428,7 @@ _TELL: Mapping[type[ev.Event], Callable[[StudyFacts, Any], Line | None]] = {
     ev.Noted: _noted,
     ev.StagePlanned: _staged,
     ev.SessionClosed: _closed,
+    ev.TrialStopped: _stopped,
 }
 
 

@@ -174,6 +174,10 @@ def stage_text(state: StudyFacts, event: ev.StagePlanned) -> str:
     return f"stage from {begin}: {event.reason}"
 
 
+def _stopped(state: StudyFacts, event: ev.TrialStopped) -> str:
+    return f"stopped for good: {event.reason} [{Rule.ASKED}]"
+
+
 def _noted(state: StudyFacts, event: ev.Noted) -> str:
     return f"note: {event.text}"
 
@@ -187,6 +191,7 @@ _TEXT_OF: Mapping[type[ev.Event], Callable[[StudyFacts, Any], str]] = {
     ev.CheckpointRemoved: _removed,
     ev.SegmentEnded: _ended,
     ev.StagePlanned: stage_text,
+    ev.TrialStopped: _stopped,
     ev.Noted: _noted,
 }
 
@@ -225,6 +230,8 @@ def _next(state: StudyFacts, trial: TrialRecord) -> str:
     if trial.state is TrialState.OUT_OF_MEMORY:
         return "It ran out of memory on every device count that the search space allows."
     if trial.state is TrialState.STOPPED:
+        if trial.stopped_because:
+            return f"It was stopped for good: {trial.stopped_because}."
         violated = infeasible_text(state, trial)
         return f"It was stopped for good. It is infeasible: {violated}." if violated else "It was stopped for good."
     if trial.state is TrialState.RUNNING:

@@ -13,8 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
 import lightning_hwtune as hwt
+from lightning_hwtune.cli.commands import app
 
 pytestmark = pytest.mark.training
 LIMIT_S = 120.0
@@ -197,6 +199,45 @@ def test_a_signal_ends_it_and_the_line_it_prints_goes_on(folder: Path):
         assert not state.running
     hwtune(folder, *words)
     assert hwt.Study.load("toy", folder / "hwtune").state().n_full >= 1
+
+
+@pytest.mark.slow
+def test_another_terminal_stops_a_trial_queues_a_configuration_and_ends_the_session(folder: Path):
+    words = ("run", "study.yaml", "--no-check", "max_trials=4", "~enqueue", "pool.devices=1")
+    process = start(folder, *words, "train=functions:endless")
+    wait_for_segment(process, folder)
+    asked = CliRunner()
+
+    def ask(*given: str, status: int = 0) -> str:
+        result = asked.invoke(app, [*given, "--dir", str(folder / "hwtune")])
+        assert result.exit_code == status, result.output
+        return result.output
+
+    def state() -> Any:
+        return hwt.Study.load("toy", folder / "hwtune").state()
+
+    assert "a number from 0.0 to 1.0" in ask("enqueue", "x=7", status=1)
+    assert "try it next" in ask("enqueue", "x=0.625")
+    assert "to stop trial 0 for good" in ask("stop", "--trial", "0")
+    assert "trial from 0 to" in ask("stop", "--trial", "9", status=1)
+    deadline = time.monotonic() + LIMIT_S
+    while len(found := state().trials) < 2 or not running(folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (found[0].state, found[0].stopped_because) == ("stopped", "the user asked for it")
+    assert found[1].config == {"x": 0.625}
+    assert "It was stopped for good: the user asked for it." in ask("why", "0")
+    assert "asked study toy to end its session" in ask("stop")
+    assert process.wait(LIMIT_S) == 0, said(folder)
+    assert "trial 0 is stopped for good" in (folder / "out").read_text() + said(folder)
+    assert state().closed.state == "interrupted"
+    assert "the user asked for it" in state().closed.reason
+    assert "is not running" in ask("stop", status=1)
+    assert "it tries the configuration first when it continues" in ask("enqueue", "x=0.125")
+    hwtune(folder, *words)  # a trial that ends between two epochs, and the configuration that waited
+    configs = [trial.config["x"] for trial in state().trials]
+    assert configs[2] == 0.125
+    assert "has this configuration already" in ask("enqueue", "x=0.125")
 
 
 def test_a_failing_function_is_shown_with_its_traceback(folder: Path):

@@ -180,8 +180,12 @@ class ControllerMachine(RuleBasedStateMachine):
         trial, devices = self.state.trials[trial_id], self.state.running[trial_id].num_devices
         n_retries = trial.n_retries
         is_stopped = self.owed.get(trial_id) == "stop" and trial.resource < self.scheduler.max_resource
+        is_unwanted = bool(trial.stopped_because)
         state = self.end(trial_id, outcome)
-        if is_stopped:
+        if is_unwanted:  # unless it was complete before its process was lost
+            assert state in (TrialState.STOPPED, TrialState.COMPLETED)
+            assert state is TrialState.STOPPED or trial.resource >= self.scheduler.max_resource
+        elif is_stopped:
             assert state is TrialState.STOPPED
         elif outcome == "out-of-memory":
             assert state is TrialState.OUT_OF_MEMORY if devices == 2 else trial.num_devices == 2
@@ -196,9 +200,11 @@ class ControllerMachine(RuleBasedStateMachine):
         """User code returns although it was not asked to, for example by its own early stopping."""
         trial_id = self.one(data, set(self.state.running) - set(self.owed))
         segment, trial = self.state.running[trial_id], self.state.trials[trial_id]
+        is_unwanted = trial.stopped_because and trial.resource < self.scheduler.max_resource
         has_something = segment.reached > segment.resource or trial.resource >= self.scheduler.max_resource
         state = self.end(trial_id, "done")
-        assert state is (TrialState.COMPLETED if has_something else TrialState.FAILED)
+        ended = TrialState.COMPLETED if has_something else TrialState.FAILED
+        assert state is (TrialState.STOPPED if is_unwanted else ended)
 
     @precondition(lambda self: self.state.trials)
     @rule(data=st.data())
@@ -234,6 +240,23 @@ class ControllerMachine(RuleBasedStateMachine):
         config = {"lr": lr, "batch_size": batch_size, "devices": devices}
         self.driver.controller.enqueue(config, self.driver.now)
         assert self.state.enqueued[-1] == config
+
+    @precondition(lambda self: self.state.trials)
+    @rule(data=st.data())
+    def stop_for_good(self, data: st.DataObject) -> None:
+        """A trial that the user stops never begins again, and a running one gets no other verdict."""
+        trial = self.state.trials[self.one(data, range(len(self.state.trials)))]
+        was_final, n_events, is_running = trial.state.is_final, len(self.log), trial.trial_id in self.state.running
+        self.driver.controller.stop(trial.trial_id, "the user asked for it", self.driver.now)
+        self.driver.controller.stop(trial.trial_id, "again", self.driver.now)  # changes nothing
+        assert len(self.log) - n_events <= 1
+        if not was_final and not is_running:
+            assert trial.state is TrialState.STOPPED
+        segment = self.state.running.get(trial.trial_id)
+        if trial.trial_id in self.owed or segment is None or segment.reached + 1 >= self.scheduler.max_resource:
+            return
+        self.epoch(trial.trial_id, 0.5)
+        assert self.owed[trial.trial_id] == "stop"
 
     @rule()
     def kill(self) -> None:

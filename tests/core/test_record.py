@@ -15,6 +15,7 @@ from lightning_hwtune.errors import IllegalMoveError
 S = TrialState
 LEGAL = {
     (S.WAITING, S.RUNNING),
+    (S.WAITING, S.STOPPED),
     (S.RUNNING, S.WAITING),
     (S.RUNNING, S.PAUSED),
     (S.RUNNING, S.COMPLETED),
@@ -23,6 +24,7 @@ LEGAL = {
     (S.RUNNING, S.OUT_OF_MEMORY),
     (S.PAUSED, S.RUNNING),
     (S.PAUSED, S.WAITING),
+    (S.PAUSED, S.STOPPED),
 }
 
 
