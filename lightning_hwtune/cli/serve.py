@@ -21,9 +21,13 @@ def serve(
         str, typer.Option(help="Address to listen at. With 127.0.0.1, only this machine can open the page.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for any free one.")] = 8321,
+    control: Annotated[
+        bool,
+        typer.Option("--control", help="With buttons that end a session, stop a trial, and queue a configuration."),
+    ] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Show the studies of a folder as a page in a browser, live while they run. It only reads.
+    """Show the studies of a folder as a page in a browser, live while they run. Without --control, it only reads.
 
     The printed address contains a token, without which the page cannot be opened.
     """
@@ -47,4 +51,4 @@ def serve(
 
             webbrowser.open(address)
 
-    serve_until_stopped(studies, stored_token(), host, port, ready)
+    serve_until_stopped(studies, stored_token(), host, port, ready, controls=control)

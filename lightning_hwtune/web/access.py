@@ -1,5 +1,9 @@
 """Who may read the page: a token in the printed address, then a cookie; nothing from a foreign page or host name.
 
+A request that changes a study is a POST below `/do/`, which only a server with `--control` accepts. It needs the
+cookie, our `Origin`, and a header that a browser lets other origins send only if the server allows it, which it never
+does.
+
 The answer to the address with the token sets a cookie that is made from the token, and the page removes the token from
 the address. A page of another site cannot read ours: its requests have a foreign `Origin` or `Sec-Fetch-Site`, and one
 that points its own name to this machine has a foreign `Host`.
@@ -22,7 +26,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["CONTENT_POLICY", "Access", "stored_token"]
+__all__ = ["CONTENT_POLICY", "CONTROL_HEADER", "Access", "stored_token"]
+
+CONTROL_HEADER = "x-hwtune-request"
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -78,10 +84,13 @@ class Access:
         token: the token of the address.
         port: the port of the server, a part of the cookie's name: browsers send the cookies of one port to all ports.
         hosts: names under which this server may be addressed, in addition to loopback names and addresses of numbers.
+        controls: whether requests that change a study are accepted.
     """
 
-    def __init__(self, app: ASGIApp, token: str, port: int, hosts: tuple[str, ...] = ()) -> None:
-        self._app, self._token = app, token
+    def __init__(
+        self, app: ASGIApp, token: str, port: int, hosts: tuple[str, ...] = (), *, controls: bool = False
+    ) -> None:
+        self._app, self._token, self._controls = app, token, controls
         self._cookie = f"hwtune_{port}"
         self._secret = hmac.new(token.encode(), b"cookie", hashlib.sha256).hexdigest()
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
@@ -110,8 +119,13 @@ class Access:
         host = headers.get("host", "")
         if not self._is_known(host):
             return PlainTextResponse("400: this server does not have this host name\n", 400)
-        if scope["method"] not in ("GET", "HEAD"):
+        changes = scope["method"] == "POST" and scope["path"].startswith("/do/")
+        if not changes and scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("405: this server only reads\n", 405)
+        if changes and not self._controls:
+            return PlainTextResponse("403: this server only reads; `hwtune serve --control` also controls\n", 403)
+        if changes and (headers.get("origin") is None or headers.get(CONTROL_HEADER) is None):
+            return PlainTextResponse("403: only the page of this server may change a study\n", 403)
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         is_link = scope["path"] == "/" and origin is None and headers.get("sec-fetch-mode") == "navigate"
         if origin not in (None, f"http://{host}") or (site not in ("same-origin", "none") and not is_link):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import mimetypes
-from collections.abc import AsyncIterator
-from typing import final
+from collections.abc import AsyncIterator, Callable
+from typing import Any, final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyNotFoundError
+from lightning_hwtune.requesting import end_session, enqueue, stop_trial
 from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.views.export import json_text
 from lightning_hwtune.web.access import Access
@@ -28,14 +30,17 @@ _ALIVE_S = 15.0  # how often a quiet stream gets a line, so that both ends notic
 _RETRY_MS = 500
 
 
-def make_app(studies: Studies, token: str, port: int, hosts: tuple[str, ...] = ()) -> Starlette:
+def make_app(
+    studies: Studies, token: str, port: int, hosts: tuple[str, ...] = (), *, controls: bool = False
+) -> Starlette:
     """Returns the application.
 
     Args:
         port: the port under which pages address it.
         hosts: the names under which pages may address it; see `web.access.Access`.
+        controls: whether the page has buttons that change a study.
     """
-    pages = _Pages(studies)
+    pages = _Pages(studies, controls=controls)
     routes = [
         Route("/", pages.page),
         Route("/files/{name}", pages.file),
@@ -44,8 +49,11 @@ def make_app(studies: Studies, token: str, port: int, hosts: tuple[str, ...] = (
         Route("/data/trial", pages.trial),
         Route("/data/importance", pages.importance),
         Route("/events", pages.events),
+        Route("/do/end", pages.end, methods=["POST"]),
+        Route("/do/stop", pages.stop, methods=["POST"]),
+        Route("/do/enqueue", pages.enqueue, methods=["POST"]),
     ]
-    access = Middleware(Access, token=token, port=port, hosts=hosts)
+    access = Middleware(Access, token=token, port=port, hosts=hosts, controls=controls)
     return Starlette(routes=routes, middleware=[access], exception_handlers={HwTuneError: _explained})
 
 
@@ -58,15 +66,22 @@ def _json(text: str, status: int = 200) -> Response:
     return Response(text, status, media_type="application/json")
 
 
+def _trial_of(request: Request) -> int:
+    text = request.query_params.get("trial", "")
+    if not text.isascii() or not text.isdigit():
+        raise ArgumentError("trial", text, "the number of a trial")
+    return int(text)
+
+
 @final
 class _Pages:
     """The answers. A study is chosen by the parameter `study`; without it, it is the one that ran last."""
 
-    def __init__(self, studies: Studies) -> None:
-        self._studies, self._files = studies, page_files()
+    def __init__(self, studies: Studies, *, controls: bool) -> None:
+        self._studies, self._files, self._controls = studies, page_files(), controls
 
     async def page(self, _: Request) -> Response:
-        return Response(served_page(), media_type="text/html")
+        return Response(served_page(controls=self._controls), media_type="text/html")
 
     async def file(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -91,10 +106,8 @@ class _Pages:
         return _json(await watcher.ask(watched.overview, kinds))
 
     async def trial(self, request: Request) -> Response:
-        watcher, text = await self._watcher(request), request.query_params.get("trial", "")
-        if not text.isascii() or not text.isdigit():
-            raise ArgumentError("trial", text, "the number of a trial")
-        return _json(await watcher.ask(watcher.watched.trial, int(text)))
+        watcher = await self._watcher(request)
+        return _json(await watcher.ask(watcher.watched.trial, _trial_of(request)))
 
     async def importance(self, request: Request) -> Response:
         """Answers with the importance of the parameters; a reader of its own does not delay the events."""
@@ -110,6 +123,33 @@ class _Pages:
         position = Position(request.query_params.get("study_id"), number)
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(_stream(watcher, position), media_type="text/event-stream", headers=headers)
+
+    async def end(self, request: Request) -> Response:
+        """Asks that the session of a running study ends."""
+        return await self._ask(request, end_session)
+
+    async def stop(self, request: Request) -> Response:
+        """Asks that a trial ends for good."""
+        return await self._ask(request, stop_trial, _trial_of(request))
+
+    async def enqueue(self, request: Request) -> Response:
+        """Asks that a configuration is tried next."""
+        try:
+            config = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            config = None
+        if not isinstance(config, dict):
+            return JSONResponse({"error": "the configuration is not an object of JSON"}, 400)
+        return await self._ask(request, enqueue, config)
+
+    async def _ask(self, request: Request, ask: Callable[..., bool | None], *arguments: Any) -> Response:
+        """Puts a request into the inbox of the study; `known` says that the study has this configuration already."""
+        chosen = (await self._watcher(request)).watched.chosen
+        try:
+            found = await asyncio.to_thread(ask, StoredStudy(chosen.study, chosen.storage), *arguments)
+        except ArgumentError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return JSONResponse({"asked": True, "known": found is False})
 
     async def _watcher(self, request: Request) -> Watcher:
         name = request.query_params.get("study") or (await asyncio.to_thread(self._studies.names))[0]

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).with_name("page")
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = (
     "study.js", "text.js", "parts.js", "front.js", "trials.js", "trial.js", "rungs.js", "parameters.js", "devices.js",
-    "budget.js", "studies.js", "compare.js", "page.js",
+    "budget.js", "control.js", "studies.js", "compare.js", "page.js",
 )  # fmt: skip
 _STYLE = "page.css"
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
@@ -28,11 +28,12 @@ def page_files() -> Mapping[str, Path]:
     return own | {path.name: path for path in sorted((FOLDER / "vendor").iterdir())}
 
 
-def served_page() -> str:
-    """Returns the page whose scripts come from the server."""
+def served_page(*, controls: bool = False) -> str:
+    """Returns the page whose scripts come from the server; `controls`: with the buttons that change a study."""
     scripts = "\n".join(f'<script defer src="/files/{name}"></script>' for name in (*LIBRARIES, *SCRIPTS))
     head = f'<link rel="icon" href="/files/icon.svg">\n<link rel="stylesheet" href="/files/{_STYLE}">\n{scripts}'
-    return _filled(head, "")
+    page = _filled(head, "")
+    return page.replace("<html ", '<html data-controls="1" ', 1) if controls else page
 
 
 def single_page(data: str, *, reload_s: int | None = None) -> str:

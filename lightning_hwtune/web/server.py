@@ -41,11 +41,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def serve(studies: Studies, token: str, host: str, port: int, ready: Callable[[str], None]) -> None:
+def serve(
+    studies: Studies, token: str, host: str, port: int, ready: Callable[[str], None], *, controls: bool = False
+) -> None:
     """Serves until Ctrl-C or SIGTERM.
 
     Args:
         port: 0 for a free one.
+        controls: whether the page may change studies.
         ready: is called with the address of the page once it can be opened.
 
     Raises:
@@ -59,7 +62,7 @@ def serve(studies: Studies, token: str, host: str, port: int, ready: Callable[[s
     listener = _listener(host, port)
     bound: int = listener.getsockname()[1]
     names = () if is_loopback(host) else (host, *own_names())
-    app = make_app(studies, token, bound, names)
+    app = make_app(studies, token, bound, names, controls=controls)
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
     server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=_CLOSING_S, **quiet))
     shown = f"[{host}]" if ":" in host else host

@@ -52,7 +52,7 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
     faults: list[str] = []
     with contextlib.ExitStack() as stack:
 
-        def new(address: str, *, may_lose: bool = False, **options: Any) -> Any:
+        def new(address: str, *, may_lose: bool = False, may_refuse: bool = False, **options: Any) -> Any:
             context = browser.new_context(viewport={"width": 1100, "height": 800}, **options)
             stack.callback(context.close)
             page = context.new_page()
@@ -61,7 +61,8 @@ def opened(browser: Any) -> Iterator[Callable[..., Any]]:
 
             def logged(message: Any) -> None:
                 is_loss = may_lose and re.search("ERR_(CONNECTION_|INCOMPLETE_CHUNKED|EMPTY_RESP)", message.text)
-                if message.type in ("error", "warning") and not is_loss:
+                is_refusal = may_refuse and "status of 400" in message.text
+                if message.type in ("error", "warning") and not is_loss and not is_refusal:
                     faults.append(f"{message.type}: {message.text}")
 
             page.on("console", logged)

@@ -19,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from stored_study import store
 
 from lightning_hwtune.cli.commands import app
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.inbox import Inbox
+from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.web.access import stored_token
 
 
@@ -84,6 +87,37 @@ def test_requests_of_other_pages_are_refused(server: Served, headers: dict[str, 
 def test_it_only_reads(server: Served) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         assert server.get("/data/studies", server.cookie(), method)[0] == 405
+
+
+def test_without_the_option_nothing_can_be_changed(server: Served) -> None:
+    origin = {"Origin": f"http://127.0.0.1:{server.port}", "x-hwtune-request": "1"}
+    for path in ("/do/end", "/do/stop?trial=0", "/do/enqueue"):
+        status, _, text = server.get(path, {**server.cookie(), **origin}, "POST")
+        assert (status, "--control" in text) == (403, True), path
+        assert server.get(path, server.cookie())[0] == 405, path
+
+
+def test_only_the_page_itself_changes_a_study(tmp_path: Path) -> None:
+    store(tmp_path, "first", 3)
+    with served(tmp_path, tmp_path / "state", "--control") as server:
+        origin, header = {"Origin": f"http://127.0.0.1:{server.port}"}, {"x-hwtune-request": "1"}
+        cookie = server.cookie()
+        foreign = {"Origin": "http://127.0.0.1:1"}, {"Origin": "null"}, {"Origin": "http://evil.example"}
+        other = [{**cookie, **header, **one} for one in foreign]
+        site = {**cookie, **header, **origin, "Sec-Fetch-Site": "same-site"}
+        for headers in ({}, cookie, {**cookie, **header}, {**cookie, **origin}, {**origin, **header}, site, *other):
+            assert server.get("/do/stop?trial=1", headers, "POST")[0] == 403, headers
+        assert server.get("/data/studies", {**cookie, **origin, **header}, "POST")[0] == 405
+        own = {**cookie, **origin, **header}
+        assert server.get("/do/stop?trial=77", own, "POST")[0] == 400
+        assert server.get("/do/enqueue", own, "POST")[0] == 400
+        status, _, text = server.get("/do/end", own, "POST")
+        assert (status, "is not running" in text) == (400, True)
+        found = json.loads(CliRunner().invoke(app, ["trials", "--dir", str(tmp_path), "--format", "json"]).stdout)
+        paused = [entry["trial_id"] for entry in found if entry["state"] == "paused"]
+        assert server.get(f"/do/stop?trial={paused[0]}", own, "POST")[0] == 200
+        with EventLog.open(StudyFiles(tmp_path, "first"), create=True) as log:
+            assert [data for _, data in Inbox(log).pending()] == [{"kind": "stop-trial", "trial_id": paused[0]}]
 
 
 def test_the_studies_are_those_of_the_command(server: Served, tmp_path_factory: pytest.TempPathFactory) -> None:

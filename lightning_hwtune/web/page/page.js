@@ -20,6 +20,14 @@ hw.served = {
     if (found.error) throw new Error(found.error);
     return found;
   },
+  async post(path, more = {}, body = {}) {
+    const headers = {"x-hwtune-request": "1", "content-type": "application/json"};
+    const response = await hw.reached(fetch(`${path}?${this.query(more)}`, {method: "POST", headers, body: JSON.stringify(body)}));
+    if (response.status === 403) throw new Error(await hw.reached(response.text()));
+    const found = await hw.reached(response.json());
+    if (found.error) throw new Error(found.error);
+    return found;
+  },
   study(kinds) { return this.get(`/data/study?${this.query({with: kinds.join(",")})}`); },
   trial(id) { return this.get(`/data/trial?${this.query({trial: id})}`); },
   studies() { return this.get("/data/studies"); },
@@ -155,7 +163,7 @@ function head() {
   if (status.running_segments) parts.push(`${status.running_segments} running`);
   if (status.time_left_s !== null) parts.push(`about ${hw.duration(status.time_left_s)} left`);
   byId("summary").textContent = parts.join(" · ") + (status.reason ? `. ${status.reason[0].toUpperCase()}${status.reason.slice(1)}.` : "");
-  const shown = hw.source.isLive ? [...VIEWS, "studies"] : VIEWS;
+  const shown = hw.source.isLive ? [...VIEWS, ...(hw.controls() ? ["control"] : []), "studies"] : VIEWS;
   byId("nav").replaceChildren(...shown.map((name) => hw.el("a", {href: hw.address({view: name}), "aria-current": name === view ? "page" : null}, hw.views[name].title)));
 }
 

@@ -14,10 +14,11 @@ hw.views.trial = {
     let chosen = names.includes(hw.params.y) ? hw.params.y : names[0], seen = null;
     const title = hw.el("h2", {id: "trial"}), facts = hw.el("div"), curve = hw.el("div", {class: "chart"});
     const log = hw.el("div", {id: "story"}, hw.el("p", {class: "empty"}, "Loading the story …"));
+    const stop = hw.el("div", {id: "stop"}, hw.controls() ? hw.stopButton(id, turn) : "");
     const step = (change, text) => hw.el("a", {href: hw.address({view: "trial", trial: id + change}), hidden: !study.trials[id + change]}, text);
     root.replaceChildren(
       hw.el("div", {class: "controls"}, step(-1, "← previous"), step(1, "next →"), hw.select("curve", names, chosen, (name) => { chosen = name; drawCurve(); })),
-      title, hw.el("div", {class: "grid"}, hw.el("div", {}, curve), facts), hw.el("h3", {}, "What happened, and why"), log);
+      title, hw.controls() ? stop : "", hw.el("div", {class: "grid"}, hw.el("div", {}, curve), facts), hw.el("h3", {}, "What happened, and why"), log);
 
     function drawCurve() {
       const trial = hw.study.trials[id], item = study.objectives.find(({name}) => name === chosen);
@@ -44,6 +45,7 @@ hw.views.trial = {
       if (text === seen) return;
       seen = text;
       const member = hw.study.members.has(id) ? ", on the front" : "";
+      stop.hidden = ["completed", "stopped", "failed", "out-of-memory"].includes(trial.state);
       title.textContent = `Trial ${id}: ${trial.state}${member}`;
       const pairs = [
         ...study.objectives.map((item) => [hw.label(item), trial.objectives[item.name]]),
