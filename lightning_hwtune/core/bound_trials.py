@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from numbers import Integral
 from typing import final
 
 from lightning_hwtune.core.state import StudyState
@@ -20,4 +21,4 @@ class BoundTrials(Container[int]):
     def __contains__(self, trial_id: object) -> bool:
         if trial_id in self._state.running or trial_id in self._others:
             return True
-        return isinstance(trial_id, int) and self._state.trials[trial_id].state.is_final
+        return isinstance(trial_id, Integral) and self._state.trials[int(trial_id)].state.is_final

@@ -31,6 +31,8 @@ from lightning_hwtune.core.study_clock import StudyClock
 __all__ = ["StudyFacts"]
 
 _LOST = (TrialState.FAILED, TrialState.OUT_OF_MEMORY)
+_MOVES = (ev.SegmentStarted, ev.SegmentEnded, ev.NodeRequested, ev.NodeReady, ev.NodeReleased, ev.NodeLost)
+"""The events that change which devices of rented nodes are free."""
 
 
 class StudyFacts:
@@ -105,6 +107,7 @@ class StudyFacts:
         self.nodes: list[NodeRecord] = []
         self.nodes_up: dict[int, NodeRecord] = {}
         self.is_renting = False
+        self._free: Mapping[int, tuple[int, ...]] | None = None  # see `free_slots`; None after it may have changed
 
     @property
     def per_device(self) -> int:
@@ -230,13 +233,24 @@ class StudyFacts:
 
     def on_node(self, node: NodeRecord) -> list[Segment]:
         """Returns the running segments on a node that is up."""
-        return [segment for segment in self.running.values() if node in self.nodes_of(segment.slots)]
+        if not self.is_renting:
+            return list(self.running.values()) if node in self.nodes_of(()) else []
+        places = range(node.place * self.spec.pool.node_size, (node.place + 1) * self.spec.pool.node_size)
+        return [s for s in self.running.values() if node.is_ready and any(slot in places for slot in s.slots)]
 
-    def free_slots(self) -> dict[int, list[int]]:
+    def is_idle(self, node: NodeRecord) -> bool:
+        """Returns whether no segment runs on a rented node that is ready."""
+        return len(self.free_slots()[node.place]) == self.spec.pool.node_size
+
+    def free_slots(self) -> Mapping[int, tuple[int, ...]]:
         """Returns the free slots of each rented node that is ready, by its place."""
-        size, taken = self.spec.pool.node_size, {slot for s in self.running.values() for slot in s.slots}
-        places = sorted(node.place for node in self.nodes_up.values() if node.is_ready)
-        return {p: [slot for slot in range(p * size, (p + 1) * size) if slot not in taken] for p in places}
+        if self._free is None:
+            size, taken = self.spec.pool.node_size, {slot for s in self.running.values() for slot in s.slots}
+            places = sorted(node.place for node in self.nodes_up.values() if node.is_ready)
+            self._free = {
+                p: tuple(slot for slot in range(p * size, (p + 1) * size) if slot not in taken) for p in places
+            }
+        return self._free
 
     def place_for(self, n_devices: int, free: Mapping[int, Sequence[int]] | None = None) -> tuple[int, ...] | None:
         """Returns the slots on rented nodes for a segment; None if it fits nowhere.
@@ -274,6 +288,8 @@ class StudyFacts:
         else:
             self.clock.seen(event.at)
         _FOLD[type(event)](self, event)
+        if isinstance(event, _MOVES):
+            self._free = None
 
     def _study_created(self, event: ev.StudyCreated) -> None:
         self.study_id = event.study_id  # the spec is already known

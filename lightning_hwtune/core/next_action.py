@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Container, Iterator, Sequence
+from numbers import Integral
 from typing import final
 
 from lightning_hwtune.core.allocation import Allocation
@@ -223,9 +224,8 @@ class NextAction:
         Backfilling as in EASY: Lifka, "The ANL/IBM SP scheduling system", 1995.
         """
         span_s = self.state.drain_s(reserved.num_devices, free, now)
-        large = {trial.trial_id for trial in self.state.trials if not self.state.has_place(trial.num_devices, free)}
         for option in (
-            self._promotion(now, BoundTrials(self.state, large | {reserved.trial_id})),
+            self._promotion(now, BoundTrials(self.state, _WithoutPlace(self.state, free, reserved.trial_id))),
             self.new_trials.fitting(reserved, free),
         ):
             if (
@@ -413,6 +413,23 @@ class NextAction:
     def _finisher(self, now: float) -> Resume | None:
         found = self.finishers.next()
         return None if found is None else self._moments.allocated(found, now)
+
+
+@final
+class _WithoutPlace(Container[int]):
+    """The trials that need more devices than have a place among the free ones, and the reserved one."""
+
+    def __init__(self, state: StudyState, free: int, reserved: int | None) -> None:
+        self._state, self._free, self._reserved = state, free, reserved
+        self._fits: dict[int, bool] = {}  # by number of devices
+
+    def __contains__(self, trial_id: object) -> bool:
+        if trial_id == self._reserved or not isinstance(trial_id, Integral):  # a ranking has numbers of NumPy
+            return trial_id == self._reserved
+        n = self._state.trials[int(trial_id)].num_devices
+        if n not in self._fits:
+            self._fits[n] = self._state.has_place(n, self._free)
+        return not self._fits[n]
 
 
 def _reservation_of(candidate: Start | Resume) -> Reservation:

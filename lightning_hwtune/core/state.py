@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import heapq
 from typing import Any, final
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.hardware.placement import FreeCounts
 from lightning_hwtune.core.race_writes import RaceHistory, is_over, write_after, write_before
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import StudySpec
@@ -63,15 +65,17 @@ class StudyState(StudyFacts):
         Args:
             n_free: the number of devices that are free now.
         """
-        left = sorted(
+        left = [
             (max((self.trials[i].target - s.reached) * s.epoch_s - (now - s.reported_at), 0.0), s.num_devices, s.slots)
             for i, s in self.running.items()
-        )
-        free, size = self.free_slots() if self.is_renting else {}, self.spec.pool.node_size
-        for seconds, devices, slots in left:
+        ]
+        heapq.heapify(left)
+        free = FreeCounts({place: len(slots) for place, slots in self.free_slots().items()}, self.spec.pool.node_size)
+        while left:
+            seconds, devices, slots = heapq.heappop(left)
             n_free += devices
-            free = {p: sorted([*own, *(slot for slot in slots if slot // size == p)]) for p, own in free.items()}
-            if n_free >= n_devices and (not self.is_renting or self.place_for(n_devices, free) is not None):
+            free.give_back(slots)
+            if n_free >= n_devices and (not self.is_renting or free.fits(n_devices)):
                 return seconds
         return 0.0
 

@@ -202,6 +202,6 @@ class RentedNodes:
 
     def _idle_left_s(self, node: NodeRecord, now: float) -> float:
         """Returns for how many seconds a node is still kept although it is idle; infinity if it is not."""
-        if not node.is_ready or self._state.reserved is not None or self._state.on_node(node):
+        if not node.is_ready or self._state.reserved is not None or not self._state.is_idle(node):
             return math.inf
         return self._provider.idle_s - (self._state.clock.at(now) - node.idle_clock_s)

@@ -75,9 +75,14 @@ def check(study: StudySpec, log: Sequence[ev.Event], usd: float = math.inf) -> N
         assert len(state.nodes_up) <= study.pool.nodes
         slots = [slot for segment in state.running.values() for slot in segment.slots]
         assert len(slots) == len(set(slots))
+        ready = {node.place: node for node in state.nodes_up.values() if node.is_ready}
+        assert state.free_slots() == {
+            place: tuple(slot for slot in range(place * size, (place + 1) * size) if slot not in slots)
+            for place in sorted(ready)
+        }
+        assert all(state.is_idle(node) == (not state.on_node(node)) for node in ready.values())
         if isinstance(event, ev.SegmentStarted):
             places = {slot // size for slot in event.slots}
-            ready = {node.place for node in state.nodes_up.values() if node.is_ready}
             assert places <= ready, "a segment begins on nodes that are ready"
             assert len(places) == event.allocation.nodes == max(len(event.slots) // size, 1)
     released = of(log, ev.NodeReleased, ev.NodeLost)

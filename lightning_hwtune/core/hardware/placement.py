@@ -8,11 +8,12 @@ fit), so that complete nodes stay free for large segments.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.pool import Pool
 
-__all__ = ["free_place", "on_nodes", "placed", "side_by_side"]
+__all__ = ["FreeCounts", "free_place", "on_nodes", "placed", "side_by_side"]
 
 
 def placed(n_devices: int, free: Mapping[int, Sequence[int]], size: int) -> tuple[int, ...] | None:
@@ -30,6 +31,36 @@ def placed(n_devices: int, free: Mapping[int, Sequence[int]], size: int) -> tupl
     if n_devices % size or len(complete) < n_nodes:
         return None
     return tuple(slot for place in complete[:n_nodes] for slot in free[place])
+
+
+@final
+class FreeCounts:
+    """How many devices are free on each node, while segments end one after the other.
+
+    Args:
+        free: the number of free devices of each node, by its place.
+        size: the number of devices of each node.
+    """
+
+    def __init__(self, free: Mapping[int, int], size: int) -> None:
+        self._free, self._size = dict(free), size
+        self._most = max(free.values(), default=0)
+        self._n_complete = sum(n == size for n in free.values())
+
+    def fits(self, n_devices: int) -> bool:
+        """Returns whether `placed` finds slots for a segment."""
+        if n_devices <= self._size:
+            return n_devices <= self._most
+        return n_devices % self._size == 0 and n_devices // self._size <= self._n_complete
+
+    def give_back(self, slots: Sequence[int]) -> None:
+        """Frees slots; those of other nodes do not count."""
+        for slot in slots:
+            place = slot // self._size
+            if place in self._free:
+                n_free = self._free[place] = self._free[place] + 1
+                self._most = max(self._most, n_free)
+                self._n_complete += n_free == self._size
 
 
 def side_by_side(counts: Sequence[int], n_nodes: int, size: int) -> bool:
