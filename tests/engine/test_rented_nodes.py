@@ -83,7 +83,7 @@ def check(study: StudySpec, log: Sequence[ev.Event], usd: float = math.inf) -> N
         assert all(state.is_idle(node) == (not state.on_node(node)) for node in ready.values())
         if isinstance(event, ev.SegmentStarted):
             places = {slot // size for slot in event.slots}
-            assert places <= ready, "a segment begins on nodes that are ready"
+            assert places <= ready.keys(), "a segment begins on nodes that are ready"
             assert len(places) == event.allocation.nodes == max(len(event.slots) // size, 1)
     released = of(log, ev.NodeReleased, ev.NodeLost)
     assert len(released) == len(state.nodes)
