@@ -148,7 +148,7 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
         f"learned parameters: {learned}{random}",
         f"model: {found['model']}; {found['uniform_share']:.0%} of the draws are uniform",
         f"weight of the prior, from 0 to 1: {weights}",
-        f"share of the other draws that come from TPE, which learns from this study alone: {found['own_share']:.0%}",
+        f"share of the other draws that come from TPE, which learns from this study: {found['own_share']:.0%}",
         *([_USELESS] if found["is_useless"] else []),
     ):
         out.print(line, markup=False, soft_wrap=True)

@@ -314,7 +314,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "candidates": integer(1, _MAX_CANDIDATES),
         "guarded": flag(),
         "gaussian": number(0, 1).but("a fraction from 0 to 1"),
-        "evidence": one_of("all", "uniform"),
+        "evidence": one_of("corrects", "all", "uniform"),
     },
     "ParetoPrior.from_studies": {},
     "ParetoPrior.from_optuna": {},

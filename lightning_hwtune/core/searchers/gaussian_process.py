@@ -89,6 +89,11 @@ class GaussianProcess:
         return self._span**2 * self._variance * self._covariance(self._points)
 
     @property
+    def span(self) -> float:
+        """The unit of the predictions and of `losses`, on the scale of the losses that the process was fitted to."""
+        return self._span
+
+    @property
     def noise_variance(self) -> float:
         """The variance of the noise, on the scale of the losses."""
         return self._span**2 * self._variance * self._noise

@@ -14,6 +14,8 @@ Losses, not ranks, because close to an optimum ranks say little about where it i
 The process knows the trials that run, with the loss that it expects from them, so that draws on several devices keep
 apart: the "kriging believer" of Ginsbourger, Le Riche and Carraro, 2010.
 
+With a prior, the process describes only what the earlier tasks do not explain (`trend`).
+
 Candidates come from the densities of the good trials, jointly and for each parameter alone, from steps around the good
 trials, and from the whole space. The best of them are then varied twice more.
 """
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, final
 
@@ -35,8 +38,9 @@ from lightning_hwtune.core.searchers.copula import chained
 from lightning_hwtune.core.searchers.fences import fenced_losses
 from lightning_hwtune.core.searchers.gaussian_process import GaussianProcess, log_improvement
 from lightning_hwtune.core.searchers.kernels import Kernels
-from lightning_hwtune.core.searchers.new_configs import Untried
-from lightning_hwtune.core.searchers.parzen import ParzenModel, evenly
+from lightning_hwtune.core.searchers.new_configs import Untried, config_key
+from lightning_hwtune.core.searchers.parzen import ParzenModel, evenly, unit_range
+from lightning_hwtune.core.searchers.trend import Expectation, Trend
 from lightning_hwtune.core.streams import stream
 
 __all__ = ["ImprovementModel", "one_loss"]
@@ -57,9 +61,12 @@ class ImprovementModel:
     """What the process learns from, and where candidates come from.
 
     Attributes:
-        rows: cells of the points. losses: one loss each, shape `(n_points,)`.
+        rows: cells of the points. losses: one loss each, minus the expected one if there is a trend.
         running: cells of the trials that have no result yet.
         good: the density of the good trials; its points are `good_rows`.
+        trend: what earlier tasks lead to expect; None without a prior.
+        expected: the loss that the trend expects of the points and of the running trials; 0 without a trend.
+        tried: keys of the trials' configurations; empty without a trend.
     """
 
     cells: Cells
@@ -68,10 +75,17 @@ class ImprovementModel:
     running: Floats
     good: Kernels
     good_rows: Floats
+    trend: Trend | None
+    expected: Floats
+    tried: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, history: History, seed: int, parzen: ParzenModel) -> Self:
-        """Returns the model after these trials; `parzen` is that of the good ones among them."""
+    def of(cls, history: History, seed: int, parzen: ParzenModel, expect: Expectation | None = None) -> Self:
+        """Returns the model after these trials; `parzen` is that of the good ones among them.
+
+        Args:
+            expect: what earlier tasks expect; None without a prior.
+        """
         trials, objectives, cells, good_places = history.results, history.objectives, parzen.cells, parzen.good_places
         losses = chained(parzen.known, len(trials), len(objectives), lambda found: fenced_losses(found, objectives))
         judged = np.flatnonzero(~np.isnan(losses[:, 0]))
@@ -83,8 +97,16 @@ class ImprovementModel:
         losses[failed], places = losses[judged].max(axis=0), np.append(places, failed).astype(np.int64)
         rows = history.memory.rows(cells.space, trials)
         weights = stream(seed, "tpe-weights", len(history.trials)).standard_exponential(len(objectives))
-        loss = one_loss(losses[places], weights / weights.sum())
-        return cls(cells, rows[places], loss, rows[running], parzen.good, rows[good_places])
+        joined = functools.partial(_joined, weights=weights / weights.sum())
+        known, trend, expected = unit_range(losses[places]), None, np.zeros(len(places) + len(running))
+        tried: frozenset[str] = frozenset()
+        if expect is not None:
+            tried = history.memory.keys(history.trials)
+            configs = [trials[place].config for place in (*places.tolist(), *running)]
+            trend = Trend.fitted(expect, joined, configs[: len(places)], known)
+            expected = trend.losses(configs)
+        loss = joined(known) - expected[: len(places)]
+        return cls(cells, rows[places], loss, rows[running], parzen.good, rows[good_places], trend, expected, tried)
 
     def best(self, untried: Untried, n: int, rng: np.random.Generator) -> dict[str, Any] | None:
         """Returns the candidate with the greatest expected improvement.
@@ -97,16 +119,17 @@ class ImprovementModel:
             places = untried.some_places(rng, _MAX_LISTED)
             if not places:
                 return None
-            gains = self._improvement(self.cells.rows_at(untried.listed, places))
+            gains = self._improvement(self.cells.rows_at(untried.listed, places), [untried.listed[n] for n in places])
             return copied(untried.listed[places[int(gains.argmax())]])
         rows = self._candidates(n, rng)
-        gains = self._improvement(self.cells.active(rows))
+        gains = self._improvement_at(rows)
         for width in _LATER_WIDTHS:
             best = np.argsort(-gains, kind="stable")[:_N_VARIED]
             varied = self._stepped(rows[best].repeat(_N_VARIANTS, axis=0), width, rng)
-            rows, gains = np.vstack([rows, varied]), np.append(gains, self._improvement(self.cells.active(varied)))
+            rows, gains = np.vstack([rows, varied]), np.append(gains, self._improvement_at(varied))
         for place in np.argsort(-gains, kind="stable"):
-            if untried.may_draw(config := self.cells.config(rows[place].tolist())):
+            config = self.cells.config(rows[place].tolist())
+            if untried.may_draw(config) and not (self.tried and config_key(config) in self.tried):
                 return config
         return untried.one(rng)
 
@@ -114,10 +137,18 @@ class ImprovementModel:
     def _process(self) -> GaussianProcess:
         return GaussianProcess(self.cells, self.rows, self.losses).expecting(self.running)
 
-    def _improvement(self, rows: Floats) -> Floats:
-        """Returns the logarithm of the improvement that is expected at each row."""
-        expected, deviation = self._process.predict(rows)
-        return log_improvement(expected, deviation, float(self._process.losses.min()))
+    def _improvement_at(self, rows: Floats) -> Floats:
+        """Returns the logarithm of the improvement that is expected at each row, of which some cells may not exist."""
+        configs = [self.cells.config(row) for row in rows.tolist()] if self.trend else []
+        return self._improvement(self.cells.active(rows), configs)
+
+    def _improvement(self, rows: Floats, configs: Sequence[Mapping[str, Any]]) -> Floats:
+        """Returns the same for rows as they count, and their configurations, which only a trend needs."""
+        process = self._process
+        left, deviation = process.predict(rows)
+        trend = self.trend.losses(configs) / process.span if self.trend else 0.0
+        best = float((process.losses + self.expected / process.span).min())
+        return log_improvement(left + trend, deviation, best)
 
     def _candidates(self, n: int, rng: np.random.Generator) -> Floats:
         half, near = math.ceil(n / 2), self.good_rows[rng.integers(len(self.good_rows), size=n)]
@@ -159,7 +190,10 @@ def one_loss(losses: Floats, weights: Floats) -> Floats:
     Args:
         losses: finite, shape `(n_points, n_objectives)`. weights: shape `(n_objectives,)`, with the sum 1.
     """
-    span = np.ptp(losses, axis=0)
-    scaled = weights * (losses - losses.min(axis=0)) / np.where(span > 0, span, 1.0)
+    return _joined(unit_range(losses), weights)
+
+
+def _joined(losses: Floats, weights: Floats) -> Floats:
+    scaled = weights * losses
     found: Floats = scaled.max(axis=1) + _SUM_SHARE * scaled.sum(axis=1)
     return found

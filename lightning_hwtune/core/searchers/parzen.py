@@ -20,7 +20,7 @@ from lightning_hwtune.core.searchers.kernels import Kernels
 from lightning_hwtune.core.searchers.new_configs import Untried
 from lightning_hwtune.core.space import SearchSpace
 
-__all__ = ["ParzenModel", "evenly", "first_by_fronts", "parzen_split"]
+__all__ = ["ParzenModel", "evenly", "first_by_fronts", "parzen_split", "unit_range"]
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -143,7 +143,7 @@ def first_by_fronts(losses: Floats, n: int) -> Places:
         is_front = non_dominated_mask(losses[left])
         members, left = left[is_front], left[~is_front]
         if len(first) + len(members) > n:
-            members = members[_most_volume(_unit(losses[members]), n - len(first))]
+            members = members[_most_volume(unit_range(losses[members]), n - len(first))]
         first = np.append(first, members)
     return first
 
@@ -170,8 +170,8 @@ def _most_volume(points: Floats, n: int) -> list[int]:
     return chosen
 
 
-def _unit(scores: Floats) -> Floats:
-    """Returns scores on the scale of their range; an objective with one value becomes 0."""
+def unit_range(scores: Floats) -> Floats:
+    """Returns scores or losses on the scale of their range; an objective with one value becomes 0."""
     low, span = scores.min(axis=0), np.ptp(scores, axis=0)
     return np.asarray((scores - low) / np.where(span > 0, span, 1.0))
 

@@ -10,9 +10,10 @@ resembles a few earlier ones. Noise drawn separately for each candidate would in
 The batch takes the first candidates by fronts, farthest-first within a front (`ranking.order`). If a trial is judged
 while a batch is in progress, the rest of the batch changes.
 
-The study's own trials are one more task (`trust.own_ranks_better`). A draw for which they rank held-out results better
-than the earlier tasks do comes from TPE, the searcher that learns from the study alone. So the share of the study's own
-trials grows by itself, and an optimum that has moved is found.
+The study's own trials correct the tasks (`trend`). As soon as there are `LEAST_OWN` of them, draws come from TPE, whose
+Gaussian process then describes what the tasks do not explain. So the share of the study's own trials grows by itself,
+objective by objective, and an optimum that has moved is found. With evidence="all" they are one more task instead: a
+draw comes from TPE, which ignores the tasks, if they rank held-out results better (`trust.own_ranks_better`).
 
 Trust (`trust`, `evidence`). A fixed share of the draws is uniform, chosen by the number of the draw, whatever has been
 learned. The second draw is uniform as well. All judged trials test the prior by comparison with uniform ones: tasks
@@ -51,7 +52,7 @@ from lightning_hwtune.core.searchers.expert import expert_draw
 from lightning_hwtune.core.searchers.lesson import USELESS, Lesson
 from lightning_hwtune.core.searchers.new_configs import Untried, config_key, listed_configs
 from lightning_hwtune.core.searchers.optuna_studies import tasks_of_optuna
-from lightning_hwtune.core.searchers.prior_guide import Guide
+from lightning_hwtune.core.searchers.prior_guide import LEAST_OWN, Guide
 from lightning_hwtune.core.searchers.prior_sources import (
     EarlierStudy,
     EarlierTable,
@@ -76,7 +77,8 @@ __all__ = ["ParetoPrior"]
 Floats = npt.NDArray[np.float64]
 
 _MAX_TASKS = 10_000
-_EARLY = {"all": (1,), "uniform": (1, 3)}  # draws that are uniform, so that a misleading prior is found early
+_EARLY = {"corrects": (1,), "all": (1,), "uniform": (1, 3)}
+"""Evidence -> draws that are uniform, so that a misleading prior is found early."""
 _SHOWN_DRAWS = 100  # of which `own_share` is the mean
 
 
@@ -107,8 +109,9 @@ class ParetoPrior(Searcher):
         guarded: False for full trust in all tasks at all times, for comparisons.
         configs: draw only from this list, each once; None for the whole space.
         gaussian: the share of the draws by the study's own trials for which a Gaussian process chooses; see `TPE`.
-        evidence: "all" if every judged trial tests the tasks; "uniform" if only uniform draws do and draws without
-            trust are random, as in studies that began before there was a choice.
+        evidence: "corrects" if the judged trials test the tasks and soon correct them. Studies that began earlier may
+            have "all", if the trials only test them, or "uniform", if only uniform draws do and draws without trust are
+            random.
 
     Examples:
         >>> task = {"name": "earlier", "values": {"lr": [0.1, 0.01]}, "losses": [[0.9], [0.2]]}
@@ -142,7 +145,7 @@ class ParetoPrior(Searcher):
         guarded: bool = True,
         configs: Sequence[Mapping[str, Any]] | None = None,
         gaussian: float = 0.9,
-        evidence: str = "all",
+        evidence: str = "corrects",
     ) -> None:
         listed = _TASKS.read("ParetoPrior.tasks", tasks)
         if not listed:
@@ -298,7 +301,7 @@ class ParetoPrior(Searcher):
                 return expected
         guide = self._guide(space, seed, history)
         if guide.is_own(draw, seed):
-            own = _own_searcher(self).propose(space, draw, seed, history)
+            own = _own_searcher(self).proposal(space, draw, seed, history, guide.expectation)
             if own is not None and untried.may_draw(own):
                 return own
             return untried.one(stream(seed, "prior-untried", draw))  # the first draws of TPE do not know the others
@@ -385,7 +388,7 @@ class ParetoPrior(Searcher):
             lesson = self.lesson(space, history.objectives)
             if not self.guarded:
                 return Guide.trusting(lesson)
-            return Guide.of(lesson, space, history, is_uniform, counts_all=self.evidence == "all")
+            return Guide.of(lesson, space, history, is_uniform, kind=self.evidence)
 
         def is_uniform(trial: TrialRecord) -> bool:
             return trial.draw is not None and self.is_uniform(trial.draw, seed)
@@ -401,7 +404,8 @@ def _lesson(prior: ParetoPrior, space: SearchSpace, names: tuple[str, ...]) -> L
 @functools.lru_cache(maxsize=8)
 def _own_searcher(prior: ParetoPrior) -> TPE:
     """Returns the searcher of the draws that the study's own trials decide; a prior has its own uniform draws."""
-    return TPE(random=0.0, configs=prior.configs, gaussian=prior.gaussian)
+    least = LEAST_OWN // 2 if prior.evidence == "corrects" else None
+    return TPE(random=0.0, configs=prior.configs, gaussian=prior.gaussian, min_points=least)
 
 
 @functools.lru_cache(maxsize=64)

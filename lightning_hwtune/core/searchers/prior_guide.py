@@ -14,7 +14,8 @@ from lightning_hwtune.core.searchers.base import History
 from lightning_hwtune.core.searchers.copula import chained_scores
 from lightning_hwtune.core.searchers.evidence import Evidence
 from lightning_hwtune.core.searchers.left_out import left_out_predictions
-from lightning_hwtune.core.searchers.lesson import Lesson
+from lightning_hwtune.core.searchers.lesson import USELESS, Lesson
+from lightning_hwtune.core.searchers.trend import Expectation
 from lightning_hwtune.core.searchers.trust import (
     ENOUGH,
     ENOUGH_FOR_RANDOM,
@@ -27,12 +28,15 @@ from lightning_hwtune.core.searchers.trust import (
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 
-__all__ = ["Guide"]
+__all__ = ["LEAST_OWN", "Guide"]
 
 Floats = npt.NDArray[np.float64]
 
+LEAST_OWN = 6
+"""Least number of judged trials that correct the tasks."""
+
 _PICKS = 4  # tasks behind one sample: fewer lose what tasks have in common, more lose where they differ
-_LEAST_OWN = 10  # least number of judged trials with which the study's own trials compete
+_LEAST_TO_COMPETE = 10  # least number of judged trials with which the study's own trials compete
 _MOST = 256  # only the newest so many judged trials are compared
 
 
@@ -61,6 +65,7 @@ class Guide:
         duel: what decides whether own trials guide a draw; None while there are too few of them.
         metrics: the places of the metrics if their weight is the share of draws that the tasks guide; empty if the
             tasks guide all draws that own trials do not win.
+        corrects: whether there are enough own trials to correct the tasks; then they guide all draws.
     """
 
     lesson: Lesson
@@ -69,6 +74,7 @@ class Guide:
     expected: Floats
     duel: Duel | None
     metrics: Sequence[int] = ()
+    corrects: bool = False
 
     @classmethod
     def trusting(cls, lesson: Lesson) -> Self:
@@ -85,14 +91,15 @@ class Guide:
         history: History,
         is_uniform: Callable[[TrialRecord], bool],
         *,
-        counts_all: bool,
+        kind: str,
     ) -> Self:
         """Returns a guide that tests the tasks by the judged trials.
 
         Args:
-            counts_all: whether all judged trials are evidence, and draws without trust come from the study's own
-                trials; otherwise only uniform draws are evidence, and draws without trust are random.
+            kind: the setting `evidence` of the prior. With "uniform", only uniform draws are evidence, and draws
+                without trust are random; otherwise all judged trials are, and own trials guide these draws.
         """
+        counts_all = kind != "uniform"
         trials, scores = chained_scores(history.results, history.objectives)
         uniform = np.array([is_uniform(trial) for trial in trials], dtype=np.bool_)
         if counts_all:
@@ -106,13 +113,24 @@ class Guide:
         enough = ENOUGH if counts_all else ENOUGH_FOR_RANDOM
         weights = weights_of(evidence, expected.mean(axis=0), lesson.belief, is_measured, enough)
         counted, duel = metric_columns(history.objectives), None
-        if len(trials) >= _LEAST_OWN:
+        if kind == "corrects":
+            return cls(lesson, weights, evidence, expected, None, counted, len(trials) >= LEAST_OWN)
+        if len(trials) >= _LEAST_TO_COMPETE:
             configs, scores = [trial.config for trial in trials[-_MOST:]], scores[-_MOST:]
             own = left_out_predictions(space.encode_many(configs), scores)
             # constant for an objective in which the tasks are not trusted
             earlier = lesson.expect(configs)[0] * (weights > 0)
             duel = Duel(own[:, counted], earlier[:, counted], scores[:, counted])
         return cls(lesson, weights, evidence, expected, duel, counted if counts_all else ())
+
+    @property
+    def expectation(self) -> Expectation | None:
+        """What the tasks expect, for the study's own trials to correct; None if they ignore it."""
+        is_useless = sum(self.lesson.n_points.values()) <= USELESS
+        return self._expected if self.corrects and not is_useless else None
+
+    def _expected(self, configs: Sequence[Mapping[str, Any]]) -> Floats:
+        return self.lesson.expect(configs)[0]
 
     @property
     def share(self) -> float:
@@ -122,12 +140,13 @@ class Guide:
     def is_own(self, draw: int, seed: int) -> bool:
         """Returns whether the study's own trials guide a draw.
 
-        They do where the tasks are not trusted, and where they rank a random sample of the trials better.
+        They do where the tasks are not trusted, and as soon as they can correct the tasks. By the earlier rule, they
+        do where they rank a random sample of the trials better.
         """
         if self.metrics and stream(seed, "prior-trust", draw).random() >= self.share:
             return True
         if self.duel is None:
-            return False
+            return self.corrects
         return own_ranks_better(self.duel.own, self.duel.earlier, self.duel.seen, stream(seed, "prior-own", draw))
 
     def sample(self, configs: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> Floats:

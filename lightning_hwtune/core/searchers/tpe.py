@@ -38,6 +38,7 @@ from lightning_hwtune.core.searchers.improvement import ImprovementModel
 from lightning_hwtune.core.searchers.new_configs import Untried, listed_configs
 from lightning_hwtune.core.searchers.parzen import ParzenModel
 from lightning_hwtune.core.searchers.random import Random
+from lightning_hwtune.core.searchers.trend import Expectation
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.forms import checked_call
@@ -112,8 +113,14 @@ class TPE(Searcher):
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns draw number `draw` after these trials; None once a list or a small finite space is exhausted."""
+        return self.proposal(space, draw, seed, history)
+
+    def proposal(
+        self, space: SearchSpace, draw: int, seed: int, history: History, expect: Expectation | None = None
+    ) -> dict[str, Any] | None:
+        """Returns the same, given what earlier tasks expect, which must be the same for all calls of this instance."""
         rng = stream(seed, self.name, draw)
-        untried, model, improvement = history.once(self, lambda: self._learned(space, seed, history))
+        untried, model, improvement = history.once(self, lambda: self._learned(space, seed, history, expect))
         expected = expert_draw(space, draw, seed, history) if self.configs is None else None
         if expected is not None and untried.may_draw(expected):
             return expected
@@ -140,7 +147,7 @@ class TPE(Searcher):
         }
 
     def _learned(
-        self, space: SearchSpace, seed: int, history: History
+        self, space: SearchSpace, seed: int, history: History, expect: Expectation | None
     ) -> tuple[Untried, ParzenModel | BohbModel | None, ImprovementModel | None]:
         untried = Untried.of(space, self.configs, history.trials, history.memory)
         if self.estimator == "bohb":
@@ -148,4 +155,4 @@ class TPE(Searcher):
         model = ParzenModel.of(space, history, self.rungs, self.good, self.min_points)
         if model is None or not self.gaussian:
             return untried, model, None
-        return untried, model, ImprovementModel.of(history, seed, model)
+        return untried, model, ImprovementModel.of(history, seed, model, expect)

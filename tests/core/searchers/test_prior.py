@@ -264,6 +264,14 @@ class TestDraws:
         assert np.median(away[40:]) < 0.4 < np.median(away[:8])
         assert min(away[:45]) < 0.3
 
+    @pytest.mark.parametrize(("evidence", "least", "most"), [("corrects", 1.0, 1.0), ("all", 0.0, 0.6)])
+    def test_of_six_judged_trials_on_correct_a_good_prior(self, evidence: str, least: float, most: float) -> None:
+        """By the earlier rule, the tasks and the study's own trials compete for each draw, from ten trials on."""
+        prior = ParetoPrior([task()], BOTH, evidence=evidence)
+        few, enough = (History(study(Random(), n), BOTH) for n in (5, 20))
+        assert prior.own_share(SPACE, 0, few) < 0.5
+        assert least <= prior.own_share(SPACE, 0, enough) <= most
+
     def test_of_its_own_are_not_compared_with_each_other(self) -> None:
         prior = ParetoPrior([task()], BOTH)
         own = [draw for draw in range(40) if not prior.is_uniform(draw, 0)]
@@ -303,6 +311,15 @@ class TestDraws:
             draws = [draw for draw in range(12) if not prior.is_uniform(draw, 0)]
             drawn = [prior.propose(SPACE, draw, 0, EMPTY) for draw in draws]
             assert drawn == [Random().propose(SPACE, draw, 0, EMPTY) for draw in draws]
+
+    def test_of_a_prior_of_few_configurations_remain_those_without_a_prior(self) -> None:
+        trials, own = study(Random(), 8), TPE(random=0.0, min_points=3)
+        draws = [draw for draw in range(8, 14) if not ParetoPrior([task(n=5)], BOTH).is_uniform(draw, 0)]
+        expected = [own.propose(SPACE, draw, 0, History(trials, BOTH)) for draw in draws]
+        for n in (5, 80):
+            prior = ParetoPrior([task(n=n)], BOTH)
+            found = [prior.propose(SPACE, draw, 0, History(trials, BOTH)) for draw in draws]
+            assert (found == expected) == (n == 5)
 
     @pytest.mark.slow
     def test_of_a_prior_that_knows_nothing_were_random_by_the_earlier_rule(self) -> None:
