@@ -5,29 +5,24 @@
     report(...)        -> Continue | Pause | Stop          what a trial should do after a measurement
     begin, saved, tell                                     facts from the engine
 
-Every change of a study is an event. An event is first passed to the sink, which makes it durable before it returns.
-It is then applied to the state, which is a fold over events and nothing else.
+`NextAction` answers `ask`, `Judge` answers `report`, and `segment_outcome` says what becomes of a trial at `tell`. They
+only read the state. The controller turns their answers into events: every change of a study is one. An event is first
+passed to the sink, which makes it durable before it returns. It is then applied to the state, which is a fold over
+events and nothing else.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, final
 
-import numpy as np
-import numpy.typing as npt
-
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import checked_result, is_same_result
-from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.budget import Budget
-from lightning_hwtune.core.constraints import ADDED_UP, Violation, violation_text
 from lightning_hwtune.core.decisions import (
     Answer,
-    Continue,
     Pause,
     Reason,
     Reservation,
@@ -40,26 +35,25 @@ from lightning_hwtune.core.decisions import (
 )
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.placement import on_nodes
+from lightning_hwtune.core.judge import Judge
 from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.last_moment import last_moment_s, without_report
 from lightning_hwtune.core.next_action import NextAction
-from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, TrainSeconds
-from lightning_hwtune.core.record import Measurement, Outcome, TrialRecord, TrialState
-from lightning_hwtune.core.reference_count import CONVERTED, Basis, Conversion, conversion
-from lightning_hwtune.core.replication import replicate_verdict
+from lightning_hwtune.core.record import Outcome, TrialState
+from lightning_hwtune.core.reference_count import conversion
 from lightning_hwtune.core.schedulers import Race
 from lightning_hwtune.core.segment import Segment
+from lightning_hwtune.core.segment_outcome import segment_outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import ArgumentError, IllegalMoveError
 from lightning_hwtune.text import counted
 
-__all__ = ["MOST_LOST_NODES", "Controller", "Sink"]
-
-MOST_LOST_NODES = 4
-"""How many nodes in a row one trial may lose without new work. It probably ends them, for example by their memory."""
+__all__ = ["Controller", "Sink"]
 
 Sink = Callable[[Sequence[ev.Event]], None]
+
+_MOST_LOGGED = 100  # of one report; each is a column of the tables
 
 
 @final
@@ -83,8 +77,8 @@ class Controller:
     ) -> None:
         self.state = state
         self._sink, self._observe, self._whole = sink, observe, whole
-        self._next_action, self._policy = NextAction(state), state.spec.allocator
-        self._interrupt: Reason | None = None
+        self._next_action = NextAction(state)
+        self._judge = Judge(state, self._next_action)
 
     @property
     def spec(self) -> StudySpec:
@@ -112,7 +106,7 @@ class Controller:
 
     def pause_at_reports(self, why: str) -> None:
         """From now on, each trial pauses at its next report between epochs, as at a limit; the session is ending."""
-        self._interrupt = Reason(Rule.INTERRUPTED, f"{why}; the trial continues from here")
+        self._judge.interrupt = Reason(Rule.INTERRUPTED, f"{why}; the trial continues from here")
 
     def create(self, now: float, study_id: str = "") -> None:
         """Writes the study's first event."""
@@ -336,35 +330,13 @@ class Controller:
             IllegalMoveError: the trial has no running segment.
             MetricError: an objective has no value.
         """
-        segment, trial = self._running(trial_id), self.state.trials[trial_id]
+        segment = self._running(trial_id)
         if self.state.is_over(segment):
             reason = Reason(Rule.OVER, f"the verdict for this segment was {segment.verdict} at {segment.reached}")
             return Pause(reason) if segment.verdict == VerdictKind.PAUSE else Stop(reason)
-        if trial.refit:  # it may train without a validation, and no value of it is compared
-            own = {name: value for name, value in (logged or {}).items() if name in self.spec.objectives.recorded}
-            metrics = {**dict.fromkeys(self.spec.objectives.recorded, math.nan), **own, **metrics}
-        is_decided = not trial.is_replicate and self._level(trial, resource) is not None
-        used = conversion(self.state, segment, resource, train_s, is_decided=is_decided)
-        measurement = self._measure(segment, resource, metrics, train_s, used)
-        if trial.stopped_because and resource < self.race.max_resource:
-            level, target = None, min(trial.target, resource)
-            verdict: Verdict = Stop(Reason(Rule.ASKED, trial.stopped_because))
-        elif trial.is_replicate:
-            level, target = None, trial.target
-            verdict = replicate_verdict(trial, resource, self.race.ladder)
-        elif violations := self._final_violations(measurement, used):
-            level, verdict, target = self._end_infeasible(trial, resource, violations)
-        else:
-            loss = self._loss(measurement, metrics)
-            level, verdict, target = self._judge(trial, measurement, loss, now, is_inside=is_inside)
-            verdict = verdict if level is None else self._with_violations(verdict, measurement)
-        next_allocation = None
-        if isinstance(verdict, Continue) and not is_inside:
-            if level is not None:
-                verdict, next_allocation = self._with_devices(trial, measurement, verdict, target, now)
-            coming_s = measurement.train_s - segment.train_s
-            limit = self._interrupt or self._next_action.limit(now, trial_id, coming_s) or self._unpaid(trial_id, now)
-            verdict = verdict if limit is None else Pause(limit)
+        logged = logged or {}
+        judged = self._judge.judge(segment, resource, metrics, train_s, now, is_inside=is_inside, logged=logged)
+        measurement, verdict = judged.measurement, judged.verdict
         self._write(
             ev.Reported(
                 at=now,
@@ -374,15 +346,15 @@ class Controller:
                 values=dict(measurement.values),
                 train_s=measurement.train_s,
                 device_s=measurement.device_s,
-                level=level,
+                level=judged.level,
                 verdict=verdict.kind.value,
-                target=target,
+                target=judged.target,
                 rule=str(verdict.reason.rule),
                 reason=verdict.reason.text,
-                reference_factor=used.factor,
-                reference_basis=used.basis,
-                next_allocation=next_allocation,
-                logged=self._kept(logged or {}) if level is not None or resource >= target else {},
+                reference_factor=judged.used.factor,
+                reference_basis=judged.used.basis,
+                next_allocation=judged.devices,
+                logged=self._kept(logged) if judged.level is not None or resource >= judged.target else {},
             )
         )
         return verdict
@@ -395,22 +367,6 @@ class Controller:
             text = f"a report keeps {_MOST_LOGGED} logged numbers as columns; {left_out} of this training are left out"
             self.note_once(text, "logged numbers", self.state.last_at)
         return {name: float(logged[name]) for name in names[:_MOST_LOGGED]}
-
-    def _with_devices(
-        self, trial: TrialRecord, measurement: Measurement, verdict: Continue, target: int, now: float
-    ) -> tuple[Verdict, Allocation | None]:
-        """Returns the verdict of a rung once the policy was asked for devices, and those to which the trial moves."""
-        reason = verdict.reason
-        devices = self._next_action.next_allocation(trial, measurement, target, reason.rule, now)
-        if devices is None:
-            return verdict, None
-        text = f"{reason.text}; it pauses to continue on {counted(devices.devices, 'devices')}"
-        text += f" instead of {trial.num_devices}"
-        return Pause(Reason(Rule.DEVICES, text, reason.standing)), devices
-
-    def _unpaid(self, trial_id: int, now: float) -> Reason | None:
-        """Returns why a running trial must pause although its next report may fit the budget; None if it need not."""
-        return self._next_action.budget_reason(now) if self.budget.must_pause(trial_id, now) else None
 
     def end_unpaid(self, now: float) -> list[tuple[int, str]]:
         """Returns the running trials whose segments must be ended now, each with the reason; see `core.budget`."""
@@ -436,115 +392,6 @@ class Controller:
             raise IllegalMoveError(f"trial {trial_id} has no running segment")
         return self.state.running[trial_id]
 
-    def _measure(
-        self, segment: Segment, resource: int, metrics: Mapping[str, float], train_s: float, used: Conversion
-    ) -> Measurement:
-        device_s = used.device_seconds(segment, train_s)
-        measured = {
-            TrainSeconds.name: used.seconds(segment, train_s),
-            DeviceSeconds.name: device_s,
-            Cost.name: self.spec.usd_of(self.state.trials[segment.trial_id].config, device_s),
-        }
-        values = {**{key: float(value) for key, value in metrics.items()}, **measured}
-        last = self.state.trials[segment.trial_id].last
-        for metric in self.spec.objectives.best_so_far:
-            if last is not None and metric.name in values:
-                values[metric.name] = metric.better(last.values[metric.name], values[metric.name])
-        for name in self.spec.objectives.measured_in_training:
-            if name in values and name in ADDED_UP:
-                values[name] = values[name] * used.per_device_second(segment) + self.state.value_at_begin(segment, name)
-            elif last is not None and name in values and math.isfinite(last.values[name]):
-                values[name] = max(values[name], last.values[name])  # over all segments
-        self.spec.objectives.require(values)  # before anything is written
-        kept = {name: values[name] for name in self.spec.objectives.recorded}
-        return Measurement(resource, kept, *_really_used(segment, train_s))
-
-    def _loss(self, measurement: Measurement, metrics: Mapping[str, float]) -> npt.NDArray[np.float64]:
-        """Returns the losses to judge by: those of the best values so far, or NaN if the training has diverged."""
-        loss = self.spec.objectives.loss(measurement.values)
-        best = self.spec.objectives.best_so_far
-        has_diverged = any(not math.isfinite(metrics[metric.name]) for metric in best if metric.name in metrics)
-        return np.full_like(loss, np.nan) if has_diverged else loss
-
-    def _judge(
-        self,
-        trial: TrialRecord,
-        measurement: Measurement,
-        loss: npt.NDArray[np.float64],
-        now: float,
-        *,
-        is_inside: bool,
-    ) -> tuple[int | None, Verdict, int]:
-        """Returns the level decided here (None if there is none), the verdict, and the resource it may train to."""
-        if is_inside and self.spec.scheduler.pauses and measurement.resource < self.race.max_resource:
-            text = "a trial cannot pause inside an epoch; rungs are decided at its end"
-            return None, Continue(Reason(Rule.INSIDE_EPOCH, text)), trial.target
-        level = self._level(trial, measurement.resource)
-        if level is None and not self.race.is_wanted(trial.trial_id):
-            text = "its stage has ended without it, because it took much longer than the others"
-            return None, Pause(Reason(Rule.STAGES, text)), measurement.resource
-        if level is None:
-            return None, self._repeat(trial, measurement.resource), trial.target
-        is_finite = bool(np.isfinite(loss).all())
-        if trial.target > level and is_finite and not self._next_action.deadline.is_late(trial, measurement, now):
-            is_first = trial.trial_id in self.state.to_end
-            text = f"was promoted to {trial.target} before it reached {level}"
-            if is_first:
-                text = f"is one of the first trials, which train to {trial.target} without a pause"
-            return level, Continue(Reason(Rule.CLEARED, text)), trial.target
-        verdict = self.race.verdict(trial.trial_id, trial.bracket, level, loss)
-        if isinstance(verdict, Continue):
-            finish = self._next_action.must_yield(trial, measurement, now) if self.spec.scheduler.pauses else None
-            if finish is not None:
-                text = (
-                    f"its devices are needed: trial {finish.trial.trial_id} must begin now to be fully trained in time"
-                )
-                return level, Pause(Reason(Rule.FINISHER, text)), level
-            return level, verdict, self.race.next_target(trial.bracket, level)
-        if trial.target > level and level < self.race.max_resource:
-            verdict = _without_clearance(verdict, trial.target)
-        return level, verdict, min(trial.target, level)
-
-    def _final_violations(self, measurement: Measurement, used: Conversion) -> list[Violation]:
-        """Returns the violations that end a trial before its full training. A guess of its seconds ends no trial."""
-        if measurement.resource >= self.race.max_resource:
-            return []
-        found = self.spec.objectives.final_violations(measurement.values)
-        return [one for one in found if used.basis is not Basis.GUESS or one.name not in CONVERTED]
-
-    def _end_infeasible(
-        self, trial: TrialRecord, resource: int, violations: Sequence[Violation]
-    ) -> tuple[int | None, Verdict, int]:
-        """Returns what `_judge` does, for a trial that can never be feasible.
-
-        It does not count in a rung, as a trial that failed. Searchers learn from it at the next level.
-        """
-        floor = max(resource, max(trial.decided, default=0) + 1, self.race.first_target(trial.bracket))
-        level = min((level for level in self.race.levels if level >= floor), default=None)
-        text = f"{violation_text(violations)}; further training cannot change that"
-        return level, Stop(Reason(Rule.CONSTRAINT, text)), resource
-
-    def _with_violations(self, verdict: Verdict, measurement: Measurement) -> Verdict:
-        """Returns the verdict of a rung with the violated bounds in its reason."""
-        if not (text := self.spec.objectives.infeasible(measurement.values)):
-            return verdict
-        reason = dataclasses.replace(verdict.reason, text=f"{verdict.reason.text}; {text}")
-        return dataclasses.replace(verdict, reason=reason)
-
-    def _level(self, trial: TrialRecord, resource: int) -> int | None:
-        """Returns the deepest undecided level that this resource reaches; with epochs, a report matches it exactly."""
-        floor = max(trial.decided, default=0)
-        first = self.race.first_target(trial.bracket)
-        return max((level for level in self.race.levels if max(floor + 1, first) <= level <= resource), default=None)
-
-    def _repeat(self, trial: TrialRecord, resource: int) -> Verdict:
-        """Returns the answer where nothing new is decided: between rungs, or where lost work is repeated."""
-        if resource >= self.race.max_resource:
-            return self.race.ladder.end()
-        if resource in trial.decided:
-            return Continue(Reason(Rule.REPEATED, f"rung {resource} was already decided: {trial.decided[resource]}"))
-        return Continue(Reason(Rule.BETWEEN_RUNGS, f"next decision at {trial.target}"))
-
     def saved(
         self,
         trial_id: int,
@@ -560,7 +407,7 @@ class Controller:
     ) -> None:
         """Records a complete checkpoint of a running trial under this relative path; see `events.CheckpointSaved`."""
         segment = self._running(trial_id)
-        used, (total_s, device_s) = conversion(self.state, segment, resource, train_s), _really_used(segment, train_s)
+        used, (total_s, device_s) = conversion(self.state, segment, resource, train_s), segment.used_s(train_s)
         at_reference = used.seconds(segment, train_s), used.device_seconds(segment, train_s)
         reference_s, reference_device_s = at_reference if at_reference != (total_s, device_s) else (None, None)
         self._write(
@@ -602,70 +449,26 @@ class Controller:
             wall_s: seconds from the start request to the release of the devices; by default measured up to `now`.
             reached_end: whether the training ended by itself, in which case a pause at its end has no effect.
         """
-        segment, trial = self._running(trial_id), self.state.trials[trial_id]
+        segment = self._running(trial_id)
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
-        if segment.has_ended_itself and outcome in (Outcome.LOST, Outcome.NODE_LOST, Outcome.INTERRUPTED):
-            outcome, reached_end = Outcome.DONE, True  # nothing is left to train
-        elif outcome in (Outcome.LOST, Outcome.NODE_LOST) and _is_settled(trial, segment, self.race.max_resource):
-            outcome = Outcome.DONE  # the process died only after its work was done
-        is_paused = segment.verdict == VerdictKind.PAUSE and not reached_end
-        state, error, allocation = self._outcome(trial, segment, outcome, error, is_paused=is_paused)
+        after = segment_outcome(self.state, segment, outcome, error, reached_end=reached_end)
         device_s = wall_s * segment.share
         self._write(
             ev.SegmentEnded(
                 at=now,
                 trial_id=trial_id,
                 segment=segment.number,
-                outcome=outcome,
-                state=state,
-                error=error,
+                outcome=after.outcome,
+                state=after.state,
+                error=after.error,
                 wall_s=wall_s,
                 device_s=device_s,
-                billed_usd=self.spec.usd_of(trial.config, device_s),
+                billed_usd=self.spec.usd_of(self.state.trials[trial_id].config, device_s),
                 world_size=world_size,
-                next_allocation=allocation,
+                next_allocation=after.allocation,
             )
         )
-        return state
-
-    def _outcome(
-        self, trial: TrialRecord, segment: Segment, outcome: Outcome, error: str, *, is_paused: bool
-    ) -> tuple[TrialState, str, Allocation]:
-        """Returns the trial's next state, the error to keep, and the allocation of its next segment."""
-        allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
-        allocation = segment.moves_to or allocation
-        is_full = trial.resource >= self.race.max_resource
-        saved_at = trial.checkpoint.resource if trial.checkpoint is not None else 0
-        if trial.refit and min(trial.resource, saved_at) >= trial.target:
-            return TrialState.COMPLETED, error, allocation
-        if segment.verdict == VerdictKind.STOP and not is_full:
-            return TrialState.STOPPED, error, allocation
-        if trial.stopped_because and (outcome != Outcome.DONE or not is_full):
-            return TrialState.STOPPED, error, allocation
-        if outcome == Outcome.INTERRUPTED or (outcome == Outcome.DONE and is_paused):
-            return back, error, allocation
-        if outcome == Outcome.NODE_LOST:
-            n_lost = trial.n_lost_nodes + 1
-            if n_lost < MOST_LOST_NODES:
-                return back, error, allocation
-            text = f"{counted(n_lost, 'nodes')} in a row were lost while they trained this trial, without new work"
-            return TrialState.FAILED, f"{text}: {error}", allocation
-        if outcome == Outcome.DONE:
-            if is_full or segment.reached > segment.resource:
-                return TrialState.COMPLETED, error, allocation
-            wanted = ", ".join(self.spec.objectives.metrics) or "an epoch"
-            return TrialState.FAILED, error or f"the training ended without reporting {wanted}", allocation
-        if outcome == Outcome.OUT_OF_MEMORY and segment.allocation.per_device > 1:
-            fewer = min(self.state.per_device, segment.allocation.per_device - 1)
-            return back, error, dataclasses.replace(allocation, per_device=fewer)
-        if outcome == Outcome.OUT_OF_MEMORY:
-            larger = self._policy.larger(trial.config, trial.allocation)
-            if larger is not None and allocation.devices > larger.devices:
-                larger = allocation
-            if larger is None or larger.devices > self.spec.pool.size:
-                return TrialState.OUT_OF_MEMORY, error, allocation
-            return back, error, larger
-        return (back if trial.n_retries < self.spec.max_retries else TrialState.FAILED), error, allocation
+        return after.state
 
     def _write(self, *events: ev.Event) -> None:
         self._next_action.changed()
@@ -674,30 +477,6 @@ class Controller:
             for event in events:
                 self.state.apply(event)
             self._observe(events)
-
-
-_MOST_LOGGED = 100  # of one report; each is a column of the tables
-
-
-def _really_used(segment: Segment, train_s: float) -> tuple[float, float]:
-    """Returns the trial's seconds and device-seconds after `train_s` seconds of this segment."""
-    return segment.base_train_s + train_s, segment.base_device_s + train_s * segment.share
-
-
-def _without_clearance(verdict: Pause | Stop, target: int) -> Pause | Stop:
-    """Returns the verdict on a trial that was cleared to train to `target` and must not do so any more."""
-    reason = verdict.reason
-    text = f"{reason.text}; its earlier promotion to {target} is withdrawn"
-    return dataclasses.replace(verdict, reason=dataclasses.replace(reason, text=text))
-
-
-def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool:
-    """Returns whether a segment did its work: it saved where it had to pause, or the training is complete."""
-    if trial.checkpoint is None:
-        return False
-    if trial.resource >= max_resource:
-        return trial.checkpoint.resource >= trial.resource
-    return segment.verdict == VerdictKind.PAUSE and segment.saved and trial.checkpoint.resource >= segment.reached
 
 
 def _reserved(reservation: Reservation | None, now: float) -> ev.DevicesReserved:

@@ -76,6 +76,10 @@ class Segment:
         """Its devices, each counted by the part that belongs to it: 0.5 for half a device."""
         return self.allocation.share
 
+    def used_s(self, train_s: float) -> tuple[float, float]:
+        """Returns the trial's seconds and device-seconds after `train_s` seconds of this segment, as really used."""
+        return self.base_train_s + train_s, self.base_device_s + train_s * self.share
+
     @property
     def epochs(self) -> int:
         """The resource that it trained, counting only what it reported."""

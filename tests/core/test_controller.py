@@ -13,13 +13,13 @@ from study_driver import Driver, default_curve, rebuilt_state, snapshot, space, 
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
-from lightning_hwtune.core.controller import MOST_LOST_NODES
 from lightning_hwtune.core.decisions import Done, Pause, Reservation, Resume, Start, Wait
 from lightning_hwtune.core.hardware.policies import DoublingAllocation
 from lightning_hwtune.core.objectives import Cost, DeviceSeconds, Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.record import TrialState
 from lightning_hwtune.core.schedulers import ASHA, PASHA, Hyperband, RunToEnd, SuccessiveHalving
 from lightning_hwtune.core.searchers import Grid
+from lightning_hwtune.core.segment_outcome import MOST_LOST_NODES
 from lightning_hwtune.core.space import Choice, Float, NumDevices, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState

@@ -376,15 +376,13 @@ def test_a_log_of_trials_that_trained_on_after_a_pause_continues(scheduler: Sche
 
 def _train_on_as_version_0_1_did(driver: Driver, trial_id: int) -> None:
     """Writes what its controller wrote where a loop ignored every answer: rungs are judged, pauses are passed over."""
-    state, write = driver.state, driver.controller._write
+    state, write, judge = driver.state, driver.controller._write, driver.controller._judge
     for resource in range(1, state.race.max_resource + 1):
         trial, segment = state.trials[trial_id], state.running[trial_id]
         error = driver.curve(dict(trial.config), resource)
-        measurement = driver.controller._measure(
-            segment, resource, {"error": error}, float(resource), Conversion(1.0, 1)
-        )
+        measurement = judge.measure(segment, resource, {"error": error}, float(resource), Conversion(1.0, 1))
         loss = state.spec.objectives.loss(measurement.values)
-        level, verdict, target = driver.controller._judge(trial, measurement, loss, driver.now, is_inside=False)
+        level, verdict, target = judge.judge_rung(trial, measurement, loss, driver.now, is_inside=False)
         write(
             ev.Reported(
                 at=driver.now, trial_id=trial_id, segment=1, resource=resource, values=dict(measurement.values),

@@ -1,0 +1,107 @@
+"""What becomes of a trial when its segment has ended: its next state, and the devices of its next segment.
+
+There is one rule for every way in which a segment can end; see `Outcome` for these ways.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import final
+
+from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.decisions import VerdictKind
+from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
+from lightning_hwtune.core.segment import Segment
+from lightning_hwtune.core.state import StudyState
+from lightning_hwtune.text import counted
+
+__all__ = ["MOST_LOST_NODES", "SegmentOutcome", "segment_outcome"]
+
+MOST_LOST_NODES = 4
+"""How many nodes in a row one trial may lose without new work. It probably ends them, for example by their memory."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SegmentOutcome:
+    """What becomes of a trial.
+
+    Attributes:
+        outcome: how its segment has ended.
+        state: the trial's next state.
+        error: the error to keep; empty if nothing failed.
+        allocation: where the next segment trains, if there is one.
+    """
+
+    outcome: Outcome
+    state: TrialState
+    error: str
+    allocation: Allocation
+
+
+def segment_outcome(
+    state: StudyState, segment: Segment, outcome: Outcome, error: str, *, reached_end: bool
+) -> SegmentOutcome:
+    """Returns what becomes of the trial of a running segment that ends.
+
+    Args:
+        error: what the segment raised; empty if nothing.
+        reached_end: whether the training ended by itself, in which case a pause at its end has no effect.
+    """
+    trial = state.trials[segment.trial_id]
+    if segment.has_ended_itself and outcome in (Outcome.LOST, Outcome.NODE_LOST, Outcome.INTERRUPTED):
+        outcome, reached_end = Outcome.DONE, True  # nothing is left to train
+    elif outcome in (Outcome.LOST, Outcome.NODE_LOST) and _is_settled(trial, segment, state.race.max_resource):
+        outcome = Outcome.DONE  # the process died only after its work was done
+    is_paused = segment.verdict == VerdictKind.PAUSE and not reached_end
+    return SegmentOutcome(outcome, *_next(state, trial, segment, outcome, error, is_paused=is_paused))
+
+
+def _next(
+    state: StudyState, trial: TrialRecord, segment: Segment, outcome: Outcome, error: str, *, is_paused: bool
+) -> tuple[TrialState, str, Allocation]:
+    """Returns the trial's next state, the error to keep, and the allocation of its next segment."""
+    allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
+    allocation = segment.moves_to or allocation
+    is_full = trial.resource >= state.race.max_resource
+    saved_at = trial.checkpoint.resource if trial.checkpoint is not None else 0
+    if trial.refit and min(trial.resource, saved_at) >= trial.target:
+        return TrialState.COMPLETED, error, allocation
+    if segment.verdict == VerdictKind.STOP and not is_full:
+        return TrialState.STOPPED, error, allocation
+    if trial.stopped_because and (outcome != Outcome.DONE or not is_full):
+        return TrialState.STOPPED, error, allocation
+    if outcome == Outcome.INTERRUPTED or (outcome == Outcome.DONE and is_paused):
+        return back, error, allocation
+    if outcome == Outcome.NODE_LOST:
+        n_lost = trial.n_lost_nodes + 1
+        if n_lost < MOST_LOST_NODES:
+            return back, error, allocation
+        text = f"{counted(n_lost, 'nodes')} in a row were lost while they trained this trial, without new work"
+        return TrialState.FAILED, f"{text}: {error}", allocation
+    if outcome == Outcome.DONE:
+        if is_full or segment.reached > segment.resource:
+            return TrialState.COMPLETED, error, allocation
+        wanted = ", ".join(state.spec.objectives.metrics) or "an epoch"
+        return TrialState.FAILED, error or f"the training ended without reporting {wanted}", allocation
+    if outcome == Outcome.OUT_OF_MEMORY and segment.allocation.per_device > 1:
+        fewer = min(state.per_device, segment.allocation.per_device - 1)
+        return back, error, dataclasses.replace(allocation, per_device=fewer)
+    if outcome == Outcome.OUT_OF_MEMORY:
+        larger = state.spec.allocator.larger(trial.config, trial.allocation)
+        if larger is not None and allocation.devices > larger.devices:
+            larger = allocation
+        if larger is None or larger.devices > state.spec.pool.size:
+            return TrialState.OUT_OF_MEMORY, error, allocation
+        return back, error, larger
+    return (back if trial.n_retries < state.spec.max_retries else TrialState.FAILED), error, allocation
+
+
+def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool:
+    """Returns whether a segment did its work: it saved where it had to pause, or the training is complete."""
+    if trial.checkpoint is None:
+        return False
+    if trial.resource >= max_resource:
+        return trial.checkpoint.resource >= trial.resource
+    return segment.verdict == VerdictKind.PAUSE and segment.saved and trial.checkpoint.resource >= segment.reached
