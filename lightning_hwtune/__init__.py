@@ -71,7 +71,8 @@ if TYPE_CHECKING:
     from lightning_hwtune.searchers.optuna_sampler import OptunaSampler
     from lightning_hwtune.settings.catalogue_file import read_catalogue
     from lightning_hwtune.store.profiles import read_profile
-    from lightning_hwtune.study import Result, Study
+    from lightning_hwtune.study import Study
+    from lightning_hwtune.study_reading import Result
     from lightning_hwtune.training.rung_callback import RungCallback
     from lightning_hwtune.training.trial import Trial
 
@@ -206,7 +207,8 @@ _NAMES: dict[str, str] = {
         "searchers.optuna_sampler": ("OptunaSampler",),
         "settings.catalogue_file": ("read_catalogue",),
         "store.profiles": ("read_profile",),
-        "study": ("Result", "Study"),
+        "study": ("Study",),
+        "study_reading": ("Result",),
         "training.rung_callback": ("RungCallback",),
         "training.trial": ("Trial",),
     }.items()

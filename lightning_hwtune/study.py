@@ -1,19 +1,16 @@
-"""The `Study` class: one study, its folder, and all the questions a user can ask about it.
+"""The `Study` class: what describes a study, and everything that changes it.
 
-A `Study` is cheap to create: for a stored study, only the settings are read. It keeps no connection open; `run`, `ask`
-and `tell` open a session. All other methods only read. The first of them reads the whole log, or what was added since
-an earlier process read it, and later ones read only what was added since.
+A `Study` is cheap to create: for a stored study, only the settings are read. It keeps no connection open. `run`, `ask`,
+`tell` and a few more open a session, which `study_run` and `study_asking` set up. All questions about a study, such as
+`front`, are in `study_reading`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import html
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, final
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, final
 
 from lightning_hwtune.core.added_results import checked_result, is_same_result
 from lightning_hwtune.core.constraints import Constraint
@@ -25,14 +22,11 @@ from lightning_hwtune.core.continuation import (
     kept_searcher,
     kept_space,
 )
-from lightning_hwtune.core.decisions import Done, Rule
-from lightning_hwtune.core.events import Event
-from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.decisions import Rule
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingProfile
-from lightning_hwtune.core.measured_scaling import measured_scaling
+from lightning_hwtune.core.hardware.scaling import ScalingProfile
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Parameter
 from lightning_hwtune.core.record import TrialRecord, TrialState
@@ -40,14 +34,12 @@ from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, scheduler_or_horizon, with_horizon
 from lightning_hwtune.core.searchers import Searcher, default_searcher
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.checkpoint_tests import untested
-from lightning_hwtune.engine.devices import check_present, resolve
+from lightning_hwtune.engine.devices import resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
-from lightning_hwtune.engine.event_callbacks import EventCallbacks
 from lightning_hwtune.engine.executors import abilities_of_choice
-from lightning_hwtune.engine.meters import check_meters
 from lightning_hwtune.engine.open_sessions import OpenSession, session_of, take_over
 from lightning_hwtune.engine.payload import stored_function
 from lightning_hwtune.engine.reading import Reader
@@ -62,7 +54,7 @@ from lightning_hwtune.errors import (
     TrialError,
     first_line,
 )
-from lightning_hwtune.forms import FORMS, checked_call, checked_class, parse_bytes
+from lightning_hwtune.forms import FORMS, checked_call, parse_bytes
 from lightning_hwtune.forms.containers import mapping
 from lightning_hwtune.forms.given import given_to_call
 from lightning_hwtune.forms.run_options import (
@@ -76,24 +68,23 @@ from lightning_hwtune.forms.run_options import (
 )
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.host.session_signals import Signals
-from lightning_hwtune.names import called, unknown_attribute
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.plugins import Registry
 from lightning_hwtune.searchers.optuna_sampler import form_of
 from lightning_hwtune.settings.finalists import finalists
-from lightning_hwtune.settings.run_rules import check_instances, limits_of
+from lightning_hwtune.settings.run_rules import limits_of
 from lightning_hwtune.settings.study_parts import FILE_SEARCHERS, named
 from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.study_asking import opened_session
+from lightning_hwtune.study_reading import Result, StudyReading
 from lightning_hwtune.study_run import Run, TestFunction, TrainFunction, check_training, profile_training, test_study
-from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from lightning_hwtune.training.trial import Trial
 
-__all__ = ["Result", "Study"]
+__all__ = ["Study"]
 
 _T = TypeVar("_T")
 _NAMED = mapping("a name, or a mapping with a name and options", or_text=True)
@@ -101,46 +92,8 @@ _FAILED = "study.tell(trial, error='why') for a failure; without an error the st
 _VALUES = "trial.report(1, val_loss=0.5), or log it in the validation: study.tell(trial, error) takes no values"
 
 
-@checked_class()
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One fully trained trial: its configuration, its number of devices, its values and its checkpoint.
-
-    Attributes:
-        values: maps each objective's name to its value.
-        epochs: the resource up to which the trial was trained.
-        checkpoint: absolute path; None if the disk budget removed it, if the end of the trial could not be saved, or if
-            the file is not in the study's folder (any more).
-        infeasible: which constraints it violates and by how much; empty for a feasible trial.
-        reason: why `Study.recommend` chose it; empty otherwise.
-        seconds_at: if its devices changed, the number of devices at which its seconds are given, and why; else empty.
-
-    Examples:
-        >>> best = hwt.Result(7, {"lr": 0.01}, 1, {"val_loss": 0.5}, epochs=27, checkpoint=None)
-        >>> best.config["lr"], best.values["val_loss"]
-        (0.01, 0.5)
-    """
-
-    trial_id: int
-    config: Mapping[str, Any]
-    num_devices: int
-    values: Mapping[str, float]
-    epochs: int
-    checkpoint: Path | None
-    infeasible: str = ""
-    reason: str = ""
-    seconds_at: str = ""
-
-    def __repr__(self) -> str:
-        given = ((item.name, getattr(self, item.name)) for item in fields(self))
-        return f"Result({', '.join(f'{name}={value!r}' for name, value in given if value != '')})"
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise unknown_attribute("Result", name, self.__slots__)
-
-
 @final
-class Study:
+class Study(StudyReading):
     """A multi-objective study of one training function.
 
     Args:
@@ -181,6 +134,9 @@ class Study:
         >>> done.best.config
         {'lr': 0.01}
     """
+
+    _asked: OpenSession | None = None
+    _train: TrainFunction | None = None
 
     @checked_call("Study", elsewhere={name: f"study.run({name}=...)" for name in FORMS["Study.run"]})
     def __init__(
@@ -225,11 +181,11 @@ class Study:
         if prior is not None and searcher is not None:
             raise ArgumentError("prior", prior, "None if `searcher` is given, because a prior is a searcher, too")
         objectives = Objectives(objectives, constraints)
-        self._files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
-        self._storage, self._reader = storage, Reader(self._files, storage)
+        files = StudyFiles(Path(dir), name, budget_bytes=parse_bytes(disk_budget))
+        reader = Reader(files, storage)
         simple: dict[str, Any] = {"seed": seed, "batch": batch}
         simple |= {"max_retries": max_retries, "max_failures": max_failures}
-        stored = self._reader.begun()
+        stored = reader.begun()
         if stored is not None:  # what is not given keeps its stored value
             simple |= {key: getattr(stored, key) for key in simple if key not in given}
             scheduler = kept_scheduler(stored, scheduler, is_chosen=is_chosen)
@@ -240,8 +196,8 @@ class Study:
             space = kept_space(stored, space)
         space = space.constrained(None) if simple["batch"] == "per_device" else space
         if stored is None and prior == "auto":
-            searcher = self._auto_prior(space, objectives)
-        self._spec = StudySpec(
+            searcher = _auto_prior(space, objectives, files, storage, reader)
+        spec = StudySpec(
             name=name,
             space=space,
             objectives=objectives,
@@ -251,10 +207,9 @@ class Study:
             allocation=allocation,
             **simple,
         )
-        self._spec.check_rebuilds()
-        self._asked: OpenSession | None = None
-        self._train: TrainFunction | None = None
-        if stored is not None and (differences := stored.differences(self._spec)):
+        spec.check_rebuilds()
+        super().__init__(spec, files, storage, reader)
+        if stored is not None and (differences := stored.differences(spec)):
             raise StudyMismatchError(name, differences)
 
     @classmethod
@@ -281,8 +236,7 @@ class Study:
         if spec is None:
             raise StudyNotFoundError(f"study {name!r} in {str(dir)!r} has not begun")
         study = cls.__new__(cls)
-        study._spec, study._files, study._storage, study._asked = spec, files, storage, None
-        study._reader, study._train = reader, None
+        StudyReading.__init__(study, spec, files, storage, reader)
         return study
 
     # ------------------------------------------------------------------ running
@@ -327,18 +281,6 @@ class Study:
         """
         options = {"devices": devices, "steps": steps, "global_batch": global_batch}
         return profile_training(self._spec, self._files, self._reader, train, preload, **options)
-
-    def scaling(self) -> ScalingModel:
-        """Returns the scaling model of what the study's own segments have measured, without a profile.
-
-        It is for a configuration that is the mean of the study. Of a study in epochs, a step at the largest batch
-        stands for an epoch; speed-ups are not affected.
-
-        Raises:
-            ArgumentError: the segments do not show how the training scales, e.g. on one number of devices.
-            StudyNotFoundError: the study has not begun.
-        """
-        return measured_scaling(self.state())
 
     @checked_call(
         "Study.run", elsewhere={name: f"Study(..., {name}=...)" for name in FORMS["Study"]}, options=RUN_OPTIONS
@@ -640,43 +582,15 @@ class Study:
             StudyLockedError: another process or thread is running the study, or this process is training another study.
         """
         with Signals():
-            asked = self._open_session() or self._opened(Limits.of(options), given_to_call(), options)
+            asked = self._open_session() or self._opened(options, given_to_call())
             trial = asked.manual.ask()
             if trial is None:
                 asked.close()
             return trial
 
-    def _opened(self, limits: Limits, given: frozenset[str], options: AskOptions) -> OpenSession:
-        """Opens a session for ask and tell. If this is not allowed, it raises before anything is written."""
-        from lightning_hwtune.views.live import open_view
-
-        check_instances(self._spec)
-        check_present(self.name, self._spec.pool)
-        check_meters(self._spec.objectives, self._spec.pool)
-        take_over(self._files.root, self._storage)
-        require_no_segment()
-        callbacks = EventCallbacks(options["callbacks"])
-        observers = [callbacks.on_events]
-        session = Session(self._spec, self._files, limits, given=given, storage=self._storage, observers=observers)
-        root, storage = self._files.root, self._storage
-        asked = self._asked = OpenSession(self, root, storage, session, callbacks, options["save_every"])
-        state, is_shown = session.controller.state, options["progress"]
-        view = open_view(state, root, storage, enabled=is_shown, owns_screen=False, is_asked=True)
-        session.say = lambda text: view.line(text, session.clock.now())
-
-        def tick() -> None:
-            callbacks.tick(session.controller, session.clock.now())
-            view.tick(session.clock.now())
-
-        asked.manual.watch(tick)
-        session.controller.choose_ladder(session.clock.now(), n_at_once=1)
-        session.controller.plan_stage(session.clock.now())
-        answer = session.controller.ask(session.clock.now(), session.controller.state.places)
-        view.header(None, is_checked=False, is_over=isinstance(answer, Done))
-        session.observers.append(view.on_events)
-        session.note_network_file()
-        session.observers.append(lambda events: view.tick(events[-1].at))  # no loop calls `tick` here
-        return asked
+    def _opened(self, options: AskOptions, given: frozenset[str]) -> OpenSession:
+        self._asked = opened_session(self, self._spec, self._files, self._storage, given, options)
+        return self._asked
 
     def _open_session(self) -> OpenSession | None:
         """Returns the session of ask and tell; None if this object has none, or another object has taken it over."""
@@ -719,253 +633,6 @@ class Study:
                 asked.close()
             take_over(self._files.root, self._storage)
 
-    # ------------------------------------------------------------------ reading
-
-    @property
-    def name(self) -> str:
-        """The study's name."""
-        return self._spec.name
-
-    @property
-    def dir(self) -> Path:
-        """The study's folder."""
-        return self._files.root
-
-    @property
-    def spec(self) -> StudySpec:
-        """The study's settings, with all defaults filled in; a ladder left open is chosen when the study begins."""
-        return self._reader.completed(self._spec)
-
-    @called("study.front() returns a pandas DataFrame with one row per trial of the front")
-    @checked_call("Study.front")
-    def front(self, at: str = "full") -> pd.DataFrame:
-        """Returns the front: "full" for fully trained trials, "rung" for one per rung, "any" for last measurements.
-
-        No other trial is at least as good as a trial in the front in every objective and better in one. A trial that
-        violates a constraint is not in the front; `trials` and `best` show it. The column
-        `checkpoint` has the path of the model that was measured. It is None if the trial has no checkpoint or only a
-        different one. The printed form leaves out the last columns, and names them.
-        """
-        from lightning_hwtune.views.front_frame import FrontFrame
-        from lightning_hwtune.views.tables import front_frame, with_checkpoints
-
-        frame = front_frame(self.state(), at=at)
-        found = [self._files.present(path) for path in frame["checkpoint"]]
-        paths = [str(path) if path is not None else None for path in found]
-        return FrontFrame(with_checkpoints(frame, paths))
-
-    @called("study.trials() returns a pandas DataFrame with one row per trial")
-    @checked_call("Study.trials")
-    def trials(self) -> pd.DataFrame:
-        """Returns one row per trial."""
-        from lightning_hwtune.views.tables import trials_frame
-
-        return trials_frame(self.state())
-
-    @checked_call("Study.added")
-    def added(self) -> pd.DataFrame:
-        """Returns one row per result that `add` has stored; `beats_front`: whether it would be on the front."""
-        from lightning_hwtune.views.added import added_frame
-
-        return added_frame(self.state())
-
-    @checked_call("Study.replicates")
-    def replicates(self) -> pd.DataFrame:
-        """Returns one row per trial that `replicate` has trained again: its values, their mean and spread.
-
-        The columns `<objective>_mean` and `<objective>_std` (sample standard deviation) are over the complete
-        replicates, without the trial itself: it was chosen for its values.
-        """
-        from lightning_hwtune.views.front_frame import FrontFrame
-        from lightning_hwtune.views.replicates import replicates_frame
-
-        return FrontFrame(replicates_frame(self.state()))
-
-    @property
-    def best(self) -> Result:
-        """The fully trained trial that is best in the first objective.
-
-        If all of them violate a constraint, it is the one with the least violation; `infeasible` says so.
-
-        Raises:
-            StudyNotFoundError: no trial is fully trained yet.
-        """
-        from lightning_hwtune.views.tables import best_entry
-
-        state = self.state()
-        found = best_entry(state)
-        if found is None:
-            raise StudyNotFoundError(f"study {self.name!r} has no fully trained trial yet")
-        return self._result(state, found)
-
-    @checked_call("Study.recommend")
-    def recommend(self, weights: Mapping[str, float] | Sequence[float] | None = None) -> Result:
-        """Returns the fully trained trial to take, with the reason in words.
-
-        Args:
-            weights: how important the objectives are, e.g. `{"val_error": 2, "train_s": 1}`; an objective without a
-                weight does not count. None: the knee of the front, from which any change loses much and gains little.
-
-        Raises:
-            StudyNotFoundError: no fully trained trial is on the front yet.
-            ArgumentError: the weights are not allowed.
-        """
-        from lightning_hwtune.views.infeasible import infeasible_hint
-        from lightning_hwtune.views.recommendation import checked_weights, recommended
-        from lightning_hwtune.views.tables import point_entry
-
-        state = self.state()
-        numbers = None if weights is None else checked_weights(weights, self._spec.objectives)
-        found = recommended(state, numbers)
-        if found is None:
-            why = f": {hint}" if (hint := infeasible_hint(state)) else ""
-            raise StudyNotFoundError(f"the front of study {self.name!r} has no fully trained trial yet{why}")
-        return dataclasses.replace(self._result(state, point_entry(state, found[0])), reason=found[1])
-
-    def _result(self, state: StudyFacts, entry: Mapping[str, Any]) -> Result:
-        from lightning_hwtune.views.infeasible import infeasible_text
-        from lightning_hwtune.views.reference import References
-
-        trial = state.trials[entry["trial_id"]]
-        return Result(
-            trial.trial_id,
-            trial.config,
-            trial.num_devices,
-            entry["objectives"],
-            trial.resource,
-            self._files.present(entry["checkpoint"]),
-            infeasible_text(state, trial),
-            seconds_at=References(state).text(trial),
-        )
-
-    @called("study.importance() returns a pandas DataFrame with one row per objective and parameter")
-    @checked_call("Study.importance")
-    def importance(self, objective: str | None = None, at: int | None = None) -> pd.DataFrame:
-        """Returns how much each parameter matters for each objective, the most important first.
-
-        `importance` is the share of the variance of the objective over the search space that depends on the parameter,
-        alone or together with others; `alone` is the part without interactions. `low` and `high` are the ends of an
-        interval of 80 %. `explained` is the share of the variance of trials left out that the model predicts: below
-        0.3, do not rely on the numbers. Without enough trials, there are no rows. It needs scikit-learn:
-        `pip install 'lightning_hwtune[importance]'`.
-
-        Args:
-            objective: the name of an objective; None for all.
-            at: the level of the rung whose values are compared; None for the one that the most trials have reached.
-                Trials that an earlier rung stopped have no value there.
-
-        Raises:
-            ArgumentError: there is no such objective or rung.
-            MissingDependencyError: scikit-learn is not installed.
-        """
-        from lightning_hwtune.views.effects.importance import importance_entries, importance_frame
-
-        return importance_frame(importance_entries(self.state(), objective, at))
-
-    @checked_call("Study.why")
-    def why(self, trial_id: int) -> str:
-        """Returns the history of a trial: each decision with its rule and its numbers."""
-        from lightning_hwtune.views.story import why
-        from lightning_hwtune.views.study_location import located
-
-        self._trial(trial_id)
-        return located(why(self.state(), self._reader.events(trial_id), trial_id), self.dir, self._storage)
-
-    @checked_call("Study.logs")
-    def logs(self, trial_id: int) -> Path:
-        """Returns the folder with a trial's output: one file per segment and rank."""
-        self._trial(trial_id)
-        return self._files.trial_dir(trial_id) / "logs"
-
-    @checked_call("Study.plot")
-    def plot(
-        self,
-        what: str = "front",
-        objective: str | None = None,
-        at: int | None = None,
-        parameters: Sequence[str] | None = None,
-    ) -> Figure:
-        """Returns a matplotlib figure.
-
-        Args:
-            what: "front"; "curves" (the learning curves), "ladder" (the verdicts of the rungs); "importance", "slices",
-                "contour", "parallel" and "rank" (what the parameters do to an objective); "hypervolume" (how the front
-                grew); "timeline" (the work of the devices); "ledger" (what was spent).
-            objective: the objective to show; None for the first one, or for all.
-            at: the rung whose values are shown; None for the one that the most trials have reached.
-            parameters: the two parameters of "contour"; None for the two most important ones.
-
-        Raises:
-            ArgumentError: `what` is not one of these names, or the figure does not have an option that is given.
-            MissingDependencyError: "importance" without scikit-learn.
-        """
-        from lightning_hwtune.views.plots import drawn
-
-        return drawn(self.state(), what, objective=objective, at=at, parameters=parameters)
-
-    @called("study.events() returns the list of all events")
-    @checked_call("Study.events")
-    def events(self) -> list[Event]:
-        """Returns all events in the study's log."""
-        return self._reader.events()
-
-    def _trial(self, trial_id: int) -> None:
-        n = len(self.state().trials)
-        if trial_id >= n:
-            known = "0, the only trial" if n == 1 else f"a trial from 0 to {n - 1}"
-            raise ArgumentError("trial", trial_id, known if n else "none, because the study has no trials yet")
-
-    @checked_call("Study.state")
-    def state(self) -> StudyFacts:
-        """Returns the current state, for reading: trials, segments, notes.
-
-        It is read from the log and decides nothing, so changing it has no effect on the study. A later call updates
-        the same object; `copy.deepcopy` keeps it as it is now.
-
-        Raises:
-            StudyNotFoundError: the study has not begun.
-        """
-        state = self._replayed()
-        if state is None:
-            raise StudyNotFoundError(f"study {self.name!r} has not begun: run it first")
-        return state
-
-    def _auto_prior(self, space: SearchSpace, objectives: Objectives) -> Searcher | None:
-        """Returns the searcher the study began with or, for a new study, a prior learned from the other studies."""
-        try:
-            stored = self._reader.spec()
-        except StudyNotFoundError:
-            stored = None
-        if stored is not None:
-            return stored.searcher
-        found = auto_prior(self._files.name, space, objectives, self._files.root.parent, self._storage)
-        if found is None:
-            where = self._storage or str(self._files.root.parent)
-            text = f"`prior='auto'`: no finished study in {where!r} has these objectives and shares parameters"
-            warnings.warn(spelled(f"{text}, so the default searcher draws"), stacklevel=3)
-        return found
-
-    def _replayed(self) -> StudyFacts | None:
-        try:
-            return self._reader.state(self._spec)
-        except StudyNotFoundError:
-            return None
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise unknown_attribute("Study", name, dir(type(self)))
-
-    def _repr_html_(self) -> str:
-        """Returns the state and the front for a notebook, as tables without script."""
-        from lightning_hwtune.views.notebook import study_html
-
-        state = self._replayed()
-        if state is None:
-            return f"<p><b>study {html.escape(self.name)}</b> has not begun</p>"
-        return study_html(state, is_driven=self._reader.driven_at() is not None)
-
-    def __repr__(self) -> str:
-        return f"Study({self.name!r}, dir={str(self._files.root.parent)!r})"
-
 
 def _part(argument: str, registry: Registry[_T], given: _T | str | Mapping[str, Any] | None) -> _T | None:
     """Returns the part that a name, or a mapping with a name and options, describes; anything else unchanged."""
@@ -981,3 +648,21 @@ def _read_once(argument: str, given: str | Mapping[str, Any]) -> str | Mapping[s
 def _require(value: object, kind: Any, argument: str, wanted: str) -> None:
     if not isinstance(value, kind):
         raise ArgumentError(argument, value, wanted)
+
+
+def _auto_prior(
+    space: SearchSpace, objectives: Objectives, files: StudyFiles, storage: str | None, reader: Reader
+) -> Searcher | None:
+    """Returns the searcher the study began with or, for a new study, a prior learned from the other studies."""
+    try:
+        stored = reader.spec()
+    except StudyNotFoundError:
+        stored = None
+    if stored is not None:
+        return stored.searcher
+    found = auto_prior(files.name, space, objectives, files.root.parent, storage)
+    if found is None:
+        where = storage or str(files.root.parent)
+        text = f"`prior='auto'`: no finished study in {where!r} has these objectives and shares parameters"
+        warnings.warn(spelled(f"{text}, so the default searcher draws"), stacklevel=3)
+    return found

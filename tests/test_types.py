@@ -78,7 +78,7 @@ REVEALED = {
     "trial.trainer()": "lightning.pytorch.trainer.trainer.Trainer",
     "trial['x']": "Any",  # whatever the space holds under this name
     "study.state()": "lightning_hwtune.core.facts.StudyFacts",
-    "study.best": "lightning_hwtune.study.Result",
+    "study.best": "lightning_hwtune.study_reading.Result",
     "study.front()": "pandas.core.frame.DataFrame",
     "study.trials()": "pandas.core.frame.DataFrame",
     "study.check(train)": "lightning_hwtune.engine.check.Check",

@@ -29,16 +29,19 @@ class _Called(Generic[_Method]):
         self._method, self._hint = method, hint
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        return self._method if instance is None else _Bound(self._method.__get__(instance, owner), self._hint)
+        if instance is None:
+            return self._method
+        name = f"{type(instance).__name__}.{self._method.__name__}"  # also of a method that is inherited
+        return _Bound(self._method.__get__(instance, owner), name, self._hint)
 
 
 @final
 class _Bound:
     """A bound method that is not called."""
 
-    def __init__(self, method: Callable[..., Any], hint: str) -> None:
+    def __init__(self, method: Callable[..., Any], name: str, hint: str) -> None:
         functools.update_wrapper(self, method)
-        self._method, self._hint = method, hint
+        self._method, self._name, self._hint = method, name, hint
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._method(*args, **kwargs)
@@ -47,6 +50,6 @@ class _Bound:
         return repr(self._method)
 
     def _refused(self, *_: object) -> NoReturn:
-        raise ArgumentError(self._method.__qualname__, "not called", f"a call: {self._hint}") from None
+        raise ArgumentError(self._name, "not called", f"a call: {self._hint}") from None
 
     __iter__ = __len__ = __getitem__ = __contains__ = _refused

@@ -12,9 +12,8 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.moment import Moment

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.moment import Moment
