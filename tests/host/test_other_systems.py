@@ -70,8 +70,10 @@ _STUDY = """
 
     study = hwt.Study("s", {"x": hwt.Float(0, 1)}, [hwt.Metric("loss", "min"), hwt.TrainSeconds()], max_epochs=3,
                       pool=hwt.Pool(devices=1))
-    study.run(train, max_trials=3, progress=False)
+    events = []
+    study.run(train, max_trials=3, progress=False, callbacks=[events.append])
     print(json.dumps({
+        "are_passed_on": [event.at for event in events] == [event.at for event in study.events()],
         "accelerator": study._spec.pool.accelerator,
         "states": [trial.state.value for trial in study.state().trials],
         "linux": [path.read_text() for path in study.dir.glob("trials/*/linux")],
@@ -106,6 +108,57 @@ def test_a_study_with_its_check_runs_without_the_calls_of_linux(tmp_path: Path, 
     assert found["linux"] == [""] * 3
     assert set(found["states"]) <= {"completed", "paused", "stopped"}
     assert found["front"] >= 1
+    assert found["are_passed_on"]
+    page = tmp_path / "page.html"
+    for command in (["status"], ["why", "0"], ["report", "--out", str(page)]):
+        subprocess.run([sys.executable, "-m", "lightning_hwtune", *command], cwd=tmp_path, env=elsewhere, check=True)
+    assert "</html>" in page.read_text()
+
+
+_ON_AN_AGENT = """
+    import os, subprocess, sys
+    import lightning_hwtune as hwt
+
+    def train(trial):
+        for epoch in range(1, trial.max_epochs + 1):
+            trial.report(epoch, loss=trial["x"] / epoch)
+
+    study = hwt.Study("s", {"x": hwt.Float(0, 1)}, [hwt.Metric("loss", "min")], scheduler=hwt.RunToEnd(2),
+                      pool=hwt.Pool("cpu", devices=1, nodes=2))
+    agent = subprocess.Popen([sys.executable, "-m", "lightning_hwtune", "agent", "hwtune/s"])
+    try:
+        study.run(train, max_trials=1, executor="agents", check=False, progress=False)
+        print(agent.wait(30), *(trial.state.value for trial in study.state().trials))
+    finally:
+        agent.kill()
+"""
+
+
+@pytest.mark.training
+@pytest.mark.slow
+def test_an_agent_trains_without_the_calls_of_linux(tmp_path: Path, elsewhere: dict[str, str]) -> None:
+    (tmp_path / "hwtune" / "s").mkdir(parents=True)
+    assert printed(_ON_AN_AGENT, tmp_path, elsewhere).strip() == "0 completed"
+
+
+_IMPORTS = """
+    import importlib, pkgutil
+    import lightning_hwtune
+
+    for module in pkgutil.walk_packages(lightning_hwtune.__path__, "lightning_hwtune."):
+        if "._hydra" in module.name or module.name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:  # an extra that is not installed
+            assert error.name and not error.name.startswith("lightning_hwtune"), error
+    print("imported")
+"""
+
+
+@pytest.mark.slow
+def test_every_module_is_imported_without_the_calls_of_linux(tmp_path: Path, elsewhere: dict[str, str]) -> None:
+    assert printed(_IMPORTS, tmp_path, elsewhere).strip() == "imported"
 
 
 _ENDS = """
