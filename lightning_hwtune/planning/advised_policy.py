@@ -17,7 +17,7 @@ from typing import ClassVar, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.moment import Moment
-from lightning_hwtune.core.hardware.policy import AllocationPolicy, powers_of_two
+from lightning_hwtune.core.hardware.policy import GrowingPolicy, powers_of_two
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import scheduler_from_settings
 from lightning_hwtune.core.space import SearchSpace
@@ -34,7 +34,7 @@ _SEEDS = 2
 @final
 @checked_class()
 @dataclass(frozen=True, slots=True)
-class AdvisedAllocation(AllocationPolicy):
+class AdvisedAllocation(GrowingPolicy):
     """Every trial gets the number of devices with which the whole study is predicted to end first.
 
     The first trials begin on one device. The first one that is promoted, or passes a rung, continues on two, the next
@@ -67,14 +67,6 @@ class AdvisedAllocation(AllocationPolicy):
             ArgumentError: `max_devices` is more than the pool has.
         """
         return powers_of_two(self, self.max_devices, pool)
-
-    def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
-        """Returns one, where nothing is known."""
-        return (1,)
-
-    def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
-        """Returns one device, where nothing is known."""
-        return Allocation(1)
 
     def begin(self, moment: Moment) -> Allocation:
         """Returns the recommended devices of a new trial; without rungs, those of a probe if one is due."""

@@ -14,7 +14,7 @@ from typing import ClassVar, final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.moment import Moment
-from lightning_hwtune.core.hardware.policy import AllocationPolicy, powers_of_two
+from lightning_hwtune.core.hardware.policy import GrowingPolicy, powers_of_two
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.forms import checked_class
@@ -28,7 +28,7 @@ _EFFICIENT = 0.5  # least speed per device, relative to one device, where no num
 @final
 @checked_class()
 @dataclass(frozen=True, slots=True)
-class DeadlineAllocation(AllocationPolicy):
+class DeadlineAllocation(GrowingPolicy):
     """A promoted trial gets the least number of devices with which it can be fully trained before the limits.
 
     New trials begin on one device. A trial gets only devices that are free, except for the last climb to the full
@@ -56,14 +56,6 @@ class DeadlineAllocation(AllocationPolicy):
             ArgumentError: `max_devices` is more than the pool has.
         """
         return powers_of_two(self, self.max_devices, pool)
-
-    def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
-        """Returns one."""
-        return (1,)
-
-    def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
-        """Returns one device."""
-        return Allocation(1)
 
     def next(self, moment: Moment) -> Allocation:
         """Returns the devices on which the trial continues; the present ones if they are enough and it is running."""

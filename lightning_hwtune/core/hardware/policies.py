@@ -16,7 +16,7 @@ from typing import Any, ClassVar, final
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
 from lightning_hwtune.core.hardware.moment import Moment
-from lightning_hwtune.core.hardware.policy import AllocationPolicy
+from lightning_hwtune.core.hardware.policy import AllocationPolicy, GrowingPolicy
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
@@ -97,7 +97,7 @@ class SearchedAllocation(AllocationPolicy):
 @final
 @checked_class()
 @dataclass(frozen=True, slots=True)
-class DoublingAllocation(AllocationPolicy):
+class DoublingAllocation(GrowingPolicy):
     """The devices of a trial double at each rung that it reaches: 1, 2, 4 and so on.
 
     This is RASDA: Aach, Sarma, Neukirchen, Riedel and Lintermann, "Resource-adaptive successive doubling for
@@ -133,14 +133,6 @@ class DoublingAllocation(AllocationPolicy):
         while found[-1] * self.factor <= most:
             found.append(found[-1] * self.factor)
         return tuple(found)
-
-    def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
-        """Returns the number of devices of a new trial."""
-        return (self.devices,)
-
-    def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
-        """Returns the allocation of a new trial."""
-        return Allocation(self.devices)
 
     def next(self, moment: Moment) -> Allocation:
         """Returns the devices that the rungs reached so far give the trial; never fewer than it has."""

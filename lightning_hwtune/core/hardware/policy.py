@@ -17,7 +17,7 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms.given import Given
 from lightning_hwtune.plugins import init_arguments
 
-__all__ = ["AllocationPolicy", "divides", "powers_of_two"]
+__all__ = ["AllocationPolicy", "GrowingPolicy", "divides", "powers_of_two"]
 
 
 class AllocationPolicy(Given, abc.ABC):
@@ -105,6 +105,25 @@ class AllocationPolicy(Given, abc.ABC):
     def settings(self) -> dict[str, Any]:
         """Returns plain data for the log: `name` and the constructor arguments that rebuild the policy."""
         return {"name": self.name, **init_arguments(self)}
+
+
+class GrowingPolicy(AllocationPolicy):
+    """A policy whose trials all begin on the same number of devices, and may get others from `next`.
+
+    Attributes:
+        devices: the number of devices of a new trial.
+    """
+
+    __slots__ = ()
+    devices: int = 1
+
+    def first_counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
+        """Returns the number of devices of a new trial."""
+        return (self.devices,)
+
+    def first(self, space: SearchSpace, pool: Pool, config: Mapping[str, Any]) -> Allocation:
+        """Returns the allocation of a new trial."""
+        return Allocation(self.devices)
 
 
 def powers_of_two(policy: AllocationPolicy, most: int | None, pool: Pool) -> tuple[int, ...]:
