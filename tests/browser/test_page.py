@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import math
 import re
 import threading
 import time
@@ -20,6 +21,7 @@ from stored import Stored
 from stored_study import store
 from typer.testing import CliRunner
 
+import lightning_hwtune as hwt
 from lightning_hwtune.cli.commands import app
 from lightning_hwtune.store.log import EventLog
 
@@ -64,6 +66,7 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
     assert set(chart.locator("[aria-label='y-axis tick label'] text").all_text_contents()) == {"lr", "devices"}
     assert page.locator(".slices svg").count() == 2
 
+    relations_agree(page, folder)
     show(page, "devices")
     assert page.locator("main .note").inner_text().startswith(f"{status['segments']} segments")
     show(page, "budget")
@@ -80,6 +83,28 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
     told = re.sub(r"\s+", " ", printed(folder, f"why {chosen}").partition("\n\n")[2])
     shown = re.sub(r"\s+", " ", page.locator("#story").inner_text().partition("checkpoint: /")[0])
     assert shown.strip() == told.strip()
+
+
+def relations_agree(page: Any, folder: Path) -> None:
+    """Compares the pictures of two and of all parameters with the reports in the log."""
+    state = hwt.Study.load("digits", folder).state()
+    level = state.ladder.levels[0]
+    found = {trial.trial_id: trial.at(level) for trial in state.searched}
+    values = {i: known.values["error"] for i, known in found.items() if known and math.isfinite(known.values["error"])}
+    best = min(values, key=lambda trial_id: values[trial_id])
+    points = page.evaluate(f"hw.rungPoints(hw.study, 'error', {level}).map(p => [p.trial.trial_id, p.value, p.share])")
+    assert {trial_id: value for trial_id, value, _ in points} == values
+    assert [trial_id for trial_id, _, share in points if share == 0] == [best]
+    dots = page.locator("[aria-label^='Rank of the error of each trial over'] [aria-label=dot] circle")
+    assert dots.count() == len(values)
+    assert dots.last.get_attribute("fill") == page.evaluate("hw.rankColor(0)")  # the best one is drawn last
+    assert page.locator("[aria-label^='error over'][aria-label$=smoothed] [aria-label=rect] rect").count() > 100
+    chart = page.locator("[aria-label^='All parameters and the error of']")
+    assert chart.locator("[aria-label=line] path").count() == len(values)
+    names = chart.locator("[aria-label='x-axis tick label'] text").all_text_contents()
+    assert (set(names), names[-1]) == ({"lr", "devices", "error"}, "error")
+    page.get_by_label("up").select_option("lr")
+    page.locator("[aria-label='error over lr and lr, smoothed']").wait_for()
 
 
 def test_two_studies_are_compared(opened: Opened, folder: Path, tmp_path: Path) -> None:
@@ -270,7 +295,7 @@ def test_a_report_opens_from_the_disk_without_a_network(opened: Opened, folder: 
     assert page.evaluate("hw.study.front.front") == front
     show(page, "trials")
     assert [row["error"] for row in table(page, "Trials")] == [entry["objectives"]["error"] for entry in trials]
-    for view, n_charts in {"rungs": 1, "devices": 1, "budget": 1, "parameters": 3}.items():
+    for view, n_charts in {"rungs": 1, "devices": 1, "budget": 1, "parameters": 6}.items():
         show(page, view)
         assert page.locator(".chart > svg").count() == n_charts
     show(page, "trial", trial="3")

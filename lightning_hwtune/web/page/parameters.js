@@ -9,10 +9,15 @@ hw.views.parameters = {
     let chosen = names.includes(hw.params.y) ? hw.params.y : names[0], entries = null;
     const place = hw.el("div", {class: "chart"}), note = hw.el("p", {class: "note", id: "importance"}, "Computing the importance …");
     const slices = hw.el("div", {class: "slices"}), about = hw.el("p", {class: "note"});
+    const two = hw.el("div", {class: "controls"}), contour = hw.el("div", {class: "chart"}), rank = hw.el("div", {class: "chart"}), legend = hw.el("div");
+    const parallel = hw.el("div", {class: "chart"}), lines = hw.el("p", {class: "note"}), pair = {across: hw.params.across, up: hw.params.up};
     const again = hw.el("button", {type: "button", hidden: !hw.source.isLive, onclick: load}, "Compute again");
     root.replaceChildren(
       hw.el("div", {class: "controls"}, hw.select("objective", names, chosen, (name) => { chosen = name; draw(); drawSlices(); }), again),
-      hw.el("h2", {}, "How much each parameter matters"), place, note, hw.el("h2", {}, "The objective over each parameter"), about, slices);
+      hw.el("h2", {}, "How much each parameter matters"), place, note, hw.el("h2", {}, "The objective over each parameter"), about, slices,
+      hw.el("h2", {}, "Two parameters"), two, hw.el("div", {class: "grid"}, hw.el("div", {}, hw.el("h3", {}, "Contour: the mean rank of the trials near a place"), contour),
+        hw.el("div", {}, hw.el("h3", {}, "Rank of each trial"), rank)), legend,
+      hw.el("h2", {}, "All parameters"), parallel, lines);
 
     async function load() {
       again.disabled = true;
@@ -39,7 +44,12 @@ hw.views.parameters = {
       const entry = entries?.find((item) => item.objective === chosen), level = entry?.rung ?? hw.study.about.levels[0];
       const order = entry?.parameters.length ? entry.parameters.map((row) => row.parameter) : hw.study.about.parameters;
       about.textContent = `Values at ${hw.study.about.unit.replace(/s$/, "")} ${level}, of every trial that reached it. Colour: the last verdict. Click a point to see its trial.`;
-      drawAllSlices(slices, hw.study, chosen, level, order);
+      const points = hw.rungPoints(hw.study, chosen, level), item = hw.study.objectives.find((one) => one.name === chosen);
+      drawAllSlices(slices, hw.study, chosen, points, order);
+      const [across, up] = ["across", "up"].map((place, index) => order.includes(pair[place]) ? pair[place] : order[index]);
+      two.replaceChildren(...(order.length > 1 ? [["across", across], ["up", up]].map(([place, shown]) => hw.select(place, order, shown, (name) => { pair[place] = name; drawSlices(); })) : []));
+      if (order.length > 1) hw.drawTwo(contour, rank, legend, hw.study, item, points, across, up);
+      hw.drawParallel(parallel, lines, hw.study, item, points, order);
     }
 
     drawSlices();
@@ -64,14 +74,8 @@ function drawImportance(place, {objective, parameters}) {
   }));
 }
 
-function drawAllSlices(place, study, name, level, order) {
-  const colors = hw.colors(), column = 2 + study.objectives.findIndex((item) => item.name === name), item = study.objectives[column - 2];
-  const points = [];
-  for (const trial of study.trials) {
-    const row = trial && trial.replicate_of === null ? study.curves.get(trial.trial_id) : null;
-    const index = row ? row[1].findIndex((at) => at >= level) : -1, value = index >= 0 ? row[column][index] : NaN;
-    if (Number.isFinite(value)) points.push({trial, value, verdict: verdictOf(trial)});
-  }
+function drawAllSlices(place, study, name, points, order) {
+  const colors = hw.colors(), item = study.objectives.find((one) => one.name === name);
   if (!points.length) return place.replaceChildren(hw.el("p", {class: "empty"}, "No trial has reached it yet."));
   const values = points.map((point) => point.value), type = hw.isLog(values) ? "log" : "linear";
   const sorted = d3.sort(values), low = d3.quantile(sorted, item.mode === "min" ? 0 : 0.02), high = d3.quantile(sorted, item.mode === "min" ? 0.98 : 1);
