@@ -20,6 +20,7 @@ from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.views.export import json_text
 from lightning_hwtune.web.access import Access
 from lightning_hwtune.web.files import page_files, served_page
+from lightning_hwtune.web.logs import log_tails
 from lightning_hwtune.web.studies import Studies, Watcher
 from lightning_hwtune.web.watched import Position
 
@@ -47,6 +48,7 @@ def make_app(
         Route("/data/studies", pages.studies),
         Route("/data/study", pages.study),
         Route("/data/trial", pages.trial),
+        Route("/data/log", pages.log),
         Route("/data/importance", pages.importance),
         Route("/events", pages.events),
         Route("/do/end", pages.end, methods=["POST"]),
@@ -108,6 +110,12 @@ class _Pages:
     async def trial(self, request: Request) -> Response:
         watcher = await self._watcher(request)
         return _json(await watcher.ask(watcher.watched.trial, _trial_of(request)))
+
+    async def log(self, request: Request) -> Response:
+        """Answers with the end of the output of a trial's newest segment."""
+        chosen = (await self._watcher(request)).watched.chosen
+        found = await asyncio.to_thread(log_tails, chosen.study.logs(_trial_of(request)))
+        return _json(json_text(found, indent=None))
 
     async def importance(self, request: Request) -> Response:
         """Answers with the importance of the parameters; a reader of its own does not delay the events."""

@@ -25,6 +25,7 @@ FUNCTIONS = """\
 import time
 
 def train(trial):
+    print("x is", trial["x"], flush=True)
     trial.report(1, error=trial["x"])
     time.sleep(600)
 """
@@ -98,6 +99,10 @@ def test_the_buttons_change_a_running_study(opened: Opened, process: Any, tmp_pa
         assert page.get_by_role("button", name="Stop trial 0 for good").is_hidden()
         state = wait_until(process, tmp_path, is_training(1))
         assert state.trials[1].config == {"x": 0.625, "kind": "wide"}
+
+        show(page, "trial", trial="1")
+        page.get_by_text("Output of the newest segment").click()
+        page.locator("#output pre", has_text="x is 0.625").wait_for()
 
         show(page, "control")
         page.get_by_role("button", name="End the session").click()

@@ -30,6 +30,7 @@ hw.served = {
   },
   study(kinds) { return this.get(`/data/study?${this.query({with: kinds.join(",")})}`); },
   trial(id) { return this.get(`/data/trial?${this.query({trial: id})}`); },
+  log(id) { return this.get(`/data/log?${this.query({trial: id})}`); },
   studies() { return this.get("/data/studies"); },
   importance() { return this.get(`/data/importance?${this.query()}`); },
 };

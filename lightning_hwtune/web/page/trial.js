@@ -5,7 +5,7 @@ hw.views.trial = {
   title: null,
   needs: ["curves"],
   mount(root, study, turn) {
-    const id = Number(hw.params.trial), stories = hw.turns();
+    const id = Number(hw.params.trial), stories = hw.turns(), outputs = hw.turns();
     if (!study.trials[id]) {
       root.replaceChildren(hw.el("p", {class: "problem"}, `There is no trial ${hw.params.trial}. Trials have the numbers 0 to ${study.trials.length - 1}.`));
       return {update: () => { if (hw.study.trials[id]) hw.show(); }};
@@ -15,10 +15,22 @@ hw.views.trial = {
     const title = hw.el("h2", {id: "trial"}), facts = hw.el("div"), curve = hw.el("div", {class: "chart"});
     const log = hw.el("div", {id: "story"}, hw.el("p", {class: "empty"}, "Loading the story …"));
     const stop = hw.el("div", {id: "stop"}, hw.controls() ? hw.stopButton(id, turn) : "");
+    const output = hw.el("details", {id: "output", hidden: !hw.source.isLive, ontoggle: showOutput}, hw.el("summary", {}, "Output of the newest segment"), hw.el("div"));
     const step = (change, text) => hw.el("a", {href: hw.address({view: "trial", trial: id + change}), hidden: !study.trials[id + change]}, text);
     root.replaceChildren(
       hw.el("div", {class: "controls"}, step(-1, "← previous"), step(1, "next →"), hw.select("curve", names, chosen, (name) => { chosen = name; drawCurve(); })),
-      title, hw.controls() ? stop : "", hw.el("div", {class: "grid"}, hw.el("div", {}, curve), facts), hw.el("h3", {}, "What happened, and why"), log);
+      title, hw.controls() ? stop : "", hw.el("div", {class: "grid"}, hw.el("div", {}, curve), facts), hw.el("h3", {}, "What happened, and why"), log, output);
+
+    function showOutput() {
+      if (!output.open) return;
+      const place = output.lastChild, show = (...nodes) => place.replaceChildren(...nodes);
+      turn(outputs.next()(hw.source.log(id))).then((files) => {
+        if (!files.length) return show(hw.el("p", {class: "empty"}, `There is no output. Only processes that the study starts write it; \`hwtune logs ${id}\` says more.`));
+        show(...files.map(({name, text, is_whole}) => hw.el("div", {}, hw.el("p", {class: "note"}, is_whole ? name : `${name}, its end; \`hwtune logs ${id}\` prints all`),
+          hw.el("pre", {tabindex: "0"}, text))));
+        place.querySelectorAll("pre").forEach((node) => { node.scrollTop = node.scrollHeight; });
+      }, (error) => show(hw.el("p", {class: "problem"}, error.message)));
+    }
 
     function drawCurve() {
       const trial = hw.study.trials[id], item = study.objectives.find(({name}) => name === chosen);
@@ -58,6 +70,7 @@ hw.views.trial = {
       facts.replaceChildren(hw.el("dl", {}, pairs.flatMap(([name, value]) => [hw.el("dt", {}, name),
         hw.el("dd", {title: typeof value === "number" ? String(value) : null, "data-fact": name}, hw.number(value))])));
       drawCurve();
+      showOutput();
       turn(stories.next()(hw.source.trial(id))).then((found) => { if (found) showStory(log, found); }, (error) => log.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
     }
     update();
