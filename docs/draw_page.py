@@ -47,6 +47,7 @@ VIEWS = {
     "trial": "view=trial&trial=8",
     "rungs": "view=rungs",
     "parameters": "view=parameters",
+    "searcher": "view=searcher",
     "devices": "view=devices",
     "budget": "view=budget",
 }

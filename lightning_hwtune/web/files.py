@@ -16,7 +16,7 @@ FOLDER = Path(__file__).with_name("page")
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")
 SCRIPTS = (
     "study.js", "text.js", "parts.js", "front.js", "trials.js", "trial.js", "rungs.js", "parameters.js", "relations.js",
-    "devices.js", "budget.js", "control.js", "studies.js", "compare.js", "page.js",
+    "searcher.js", "devices.js", "budget.js", "control.js", "studies.js", "compare.js", "page.js",
 )  # fmt: skip
 _STYLE = "page.css"
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"

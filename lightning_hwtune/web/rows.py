@@ -22,6 +22,8 @@ __all__ = ["about", "curve_texts", "segment_texts", "trial_keys", "trial_texts"]
 _LEFT_OUT = ("checkpoint",)
 TRAIN_S = "train_s"
 """The key of a row that a trial's entry does not have: the training seconds of its last measurement."""
+DRAW = "draw"
+"""Another one: the number of the searcher's draw; None for a configuration that the user enqueued."""
 
 
 def about(state: StudyFacts) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def about(state: StudyFacts) -> dict[str, Any]:
         "constraints": [item.name for item in spec.objectives.constraints],
         "parameters": list(spec.space),
         "scales": {name: scale_of(parameter) for name, parameter in spec.space.items()},
+        "searcher": spec.searcher.name,
         "devices_key": spec.space.devices_key,
         "accelerator": spec.pool.accelerator,
         "n_slots": spec.pool.size,
@@ -57,7 +60,8 @@ def trial_keys(state: StudyFacts) -> list[str]:
     extra = ("constraints", "infeasible", "violation") if state.spec.objectives.is_constrained else ()
     return [
         "trial_id", "state", str(state.ladder.unit), "target", "devices", "segments", "objectives", *extra, "reference",
-        "config", "bracket", "rungs", "ended_early", "retries", "failure", "replicate_of", TRAIN_S,
+        "config", "bracket", "rungs", "ended_early", "retries", "failure", "replicate_of", "refit",
+        "logged", "notes", "test", "test_error", TRAIN_S, DRAW,
     ]  # fmt: skip
 
 
@@ -78,6 +82,8 @@ def trial_texts(state: StudyFacts, trial_ids: Collection[int] | None = None) -> 
 def _cell(entry: Mapping[str, Any], key: str, names: Mapping[str, Sequence[str]], trial: TrialRecord) -> Any:
     if key == TRAIN_S:
         return trial.last.train_s if trial.last is not None else None
+    if key == DRAW:
+        return trial.draw
     value = entry.get(key)
     if key in names and isinstance(value, Mapping) and list(value) == list(names[key]):
         return list(value.values())

@@ -28,7 +28,7 @@ from lightning_hwtune.store.log import EventLog
 pytestmark = pytest.mark.slow
 
 VERSION = "0.2.0.dev0"
-VIEWS = ("front", "trials", "rungs", "parameters", "devices", "budget", "studies", "trial")
+VIEWS = ("front", "trials", "rungs", "parameters", "searcher", "devices", "budget", "studies", "trial")
 
 
 def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Served, folder: Path) -> None:
@@ -67,6 +67,13 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
     assert page.locator(".slices svg").count() == 2
 
     relations_agree(page, folder)
+    show(page, "searcher")
+    searched = hwt.Study.load("digits", folder).state().searched
+    drawn = [trial for trial in searched if trial.draw is not None]
+    assert page.locator("#draws").inner_text().startswith(f"{len(drawn)} trials drawn by the random searcher, ")
+    shown = [(row["trial"], row["draw"], row["lr"]) for row in table(page, "The newest draws")]
+    assert shown == [(trial.trial_id, trial.draw, trial.config["lr"]) for trial in reversed(drawn[-12:])]
+    assert page.locator("[aria-label='Values of lr by trial'] circle").count() == len(drawn)
     show(page, "devices")
     assert page.locator("main .note").inner_text().startswith(f"{status['segments']} segments")
     show(page, "budget")
@@ -295,7 +302,7 @@ def test_a_report_opens_from_the_disk_without_a_network(opened: Opened, folder: 
     assert page.evaluate("hw.study.front.front") == front
     show(page, "trials")
     assert [row["error"] for row in table(page, "Trials")] == [entry["objectives"]["error"] for entry in trials]
-    for view, n_charts in {"rungs": 1, "devices": 1, "budget": 1, "parameters": 6}.items():
+    for view, n_charts in {"rungs": 1, "devices": 1, "budget": 1, "parameters": 6, "searcher": 2}.items():
         show(page, view)
         assert page.locator(".chart > svg").count() == n_charts
     show(page, "trial", trial="3")

@@ -1,7 +1,7 @@
 "use strict";
 // The page: its address, its head, the source of the data, and when a view is drawn.
 
-const VIEWS = ["front", "trials", "rungs", "parameters", "devices", "budget"];
+const VIEWS = ["front", "trials", "rungs", "parameters", "searcher", "devices", "budget"];
 hw.params = {};
 
 hw.Unreachable = class extends Error {};

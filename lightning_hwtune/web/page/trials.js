@@ -9,6 +9,7 @@ hw.views.trials = {
     let page = 0;
     const sort = {name: hw.params.sort ?? "trial", down: hw.params.down === "1"};
     const hidden = new Set(["target", "bracket", "retries", "replicate_of", "failure", "segments"]
+      .concat(trialColumns(study).map(({name}) => name).filter((name) => name.startsWith("logged.")))
       .filter((name) => !(name === "failure" && study.trials.some((trial) => trial.failure))));
     const filter = hw.el("input", {type: "search", id: "filter", value: hw.params.filter ?? "", placeholder: "e.g. completed error<0.1",
       "aria-label": "filter: words, and comparisons such as error<0.1", oninput: () => { page = 0; update(); }});
@@ -61,6 +62,10 @@ function trialColumns(study) {
   for (const name of about.parameters.filter((name) => name !== about.devices_key)) add("config", name, (trial) => trial.config[name]);
   if (about.trial_keys.includes("infeasible")) {
     columns.push({name: "violates", value: (trial) => Object.keys(trial.infeasible ?? {}).join(", ")});
+  }
+  for (const kind of ["logged", "notes", "test"]) {  // whatever the trainings have logged and noted, and what a test has found
+    const names = new Set(study.trials.flatMap((trial) => Object.keys(trial?.[kind] ?? {})));
+    for (const name of names) columns.push({name: `${kind}.${name}`, value: (trial) => trial[kind]?.[name]});
   }
   const rungs = (trial) => Object.entries(trial.rungs).map(([level, word]) => `${level} ${word}`).join(", ");
   columns.push({name: "rungs", value: rungs}, {name: "bracket", value: (trial) => trial.bracket},
