@@ -18,6 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from study_bench import run, small_study
 from study_functions import plain
+from wandb_files import stored_records
 
 from lightning_hwtune.core import events as ev
 
@@ -97,3 +98,31 @@ def test_email(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run(small_study(Path("hwtune")), plain, max_trials=1, executor="inline", callbacks=["my_mail:email"])
     assert "Subject: study points is finished" in lines
     assert "To: c@d.org" in lines
+
+
+@pytest.mark.slow
+def test_alerts_of_wandb(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    from wandb.proto import wandb_internal_pb2 as records
+
+    def failing(trial: Any) -> None:
+        if trial.id == 1:
+            raise RuntimeError("no more luck")
+        plain(trial)
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_PROJECT", "points")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    wandb.teardown()
+    study = small_study(Path("hwtune"), "points", max_retries=0)
+    run(study, failing, max_trials=2, executor="inline", callbacks=["my_alerts:alert"])
+    alerts = []
+    for path in sorted(recipes.glob("wandb/offline-run-*/*.wandb")):
+        for data in stored_records(path.read_bytes()):
+            record = records.Record()
+            record.ParseFromString(data)
+            if record.WhichOneof("record_type") == "alert":
+                alerts.append((record.alert.title, record.alert.text, record.alert.level))
+    assert sorted(alerts)[0][:1] == ("the study is finished",)
+    assert ("trial 1 failed", "RuntimeError: no more luck", "ERROR") in alerts
+    assert [event.text for event in study.events() if isinstance(event, ev.Noted) and "callback" in event.text] == []

@@ -27,6 +27,10 @@ def command(
             show_default=False,
         ),
     ] = None,
+    sbatch: Annotated[
+        bool,
+        typer.Option("--sbatch", help="Print it as a job for Slurm: sbatch with the devices and threads of the trial."),
+    ] = False,
     dir: Dir = DIR,  # noqa: A002
     study: Name = None,
     storage: Storage = None,
@@ -46,7 +50,27 @@ def command(
             hint = f"Give the study file: hwtune command {trial} STUDY.yaml."
             raise ArgumentError("STUDY.yaml", None, "a study file, because the training is a function", hint=hint)
         words = ["python", *app.alone(state.trials[trial], chosen.dir)]
+    if sbatch:
+        words = _as_job(state, trial, shlex.join(words))
     typer.echo(shlex.join(words))
+
+
+def _as_job(state: Any, trial_id: int, command: str) -> list[str]:
+    """Returns the command that submits a job with the devices of a trial.
+
+    Raises:
+        ArgumentError: the trial trains on several nodes.
+    """
+    from lightning_hwtune.errors import ArgumentError
+
+    pool, devices = state.spec.pool, state.trials[trial_id].num_devices
+    if pool.nodes > 1 and devices > pool.node_size:
+        hint = "On several nodes, run a study of this one trial: hwtune run STUDY.yaml executor=agents."
+        raise ArgumentError("--sbatch", f"a trial on {devices} devices", "a trial on one node", hint=hint)
+    wanted = ["--nodes=1", "--ntasks=1"]
+    wanted += [f"--gpus-per-node={devices}"] if pool.accelerator == "gpu" else []
+    wanted += [f"--cpus-per-task={devices * pool.threads(1)}"]
+    return ["sbatch", f"--job-name={state.spec.name}-trial-{trial_id}", *wanted, "--wrap", command]
 
 
 def _app(folder: Path) -> Any | None:

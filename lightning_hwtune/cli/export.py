@@ -1,4 +1,4 @@
-"""`hwtune export`: a study for other programs: files, a study of Optuna, or runs of MLflow."""
+"""`hwtune export`: a study for other programs: files, a study of Optuna, or runs of MLflow or W&B."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ class To(enum.StrEnum):
     PARQUET = "parquet"
     OPTUNA = "optuna"
     MLFLOW = "mlflow"
+    WANDB = "wandb"
 
 
-_OF_URL = (To.OPTUNA, To.MLFLOW)
+_OF_URL = {
+    To.OPTUNA: "a URL, e.g. hwtune export --to optuna sqlite:///optuna.db",
+    To.MLFLOW: "a URL, e.g. hwtune export --to mlflow sqlite:///mlflow.db",
+    To.WANDB: "a project, e.g. hwtune export --to wandb my-project",
+}
+"""The forms that take a place, and what it is."""
 
 
 def export(
@@ -33,7 +39,8 @@ def export(
         str | None,
         typer.Argument(
             metavar="[URL]",
-            help="With --to optuna: the storage, e.g. sqlite:///optuna.db. With --to mlflow: the tracking URI.",
+            help="With --to optuna: the storage, e.g. sqlite:///optuna.db. With --to mlflow: the tracking URI. With "
+            "--to wandb: PROJECT or ENTITY/PROJECT.",
             show_default=False,
         ),
     ] = None,
@@ -41,15 +48,16 @@ def export(
         To,
         typer.Option(
             "--to",
-            help="files: JSON and CSV; csv; parquet; optuna: a study that optuna-dashboard opens; mlflow: a parent run "
-            "with one run per trial.",
+            help="files: JSON and CSV; csv; parquet; optuna: a study that optuna-dashboard opens; mlflow and wandb: a "
+            "parent run with one run per trial.",
         ),
     ] = To.FILES,
     name: Annotated[
         str | None,
         typer.Option(
             "--name",
-            help="Name of the study in Optuna, or of the experiment in MLflow; default: that of the study.",
+            help="Name of the study in Optuna, of the experiment in MLflow, or of the group in W&B; default: that of "
+            "the study.",
             show_default=False,
         ),
     ] = None,
@@ -58,17 +66,17 @@ def export(
     study: Name = None,
     storage: Storage = None,
 ) -> None:
-    """Write the trials and the front for other programs: to files, to Optuna or to MLflow."""
+    """Write the trials and the front for other programs: to files, Optuna, MLflow or W&B."""
     from lightning_hwtune.cli.study_selection import choose
     from lightning_hwtune.text import counted
 
     needs_url = to in _OF_URL
     if needs_url and url is None:
-        raise typer.BadParameter(f"--to {to} needs a URL, e.g. hwtune export --to {to} sqlite:///{to}.db")
+        raise typer.BadParameter(f"--to {to} needs {_OF_URL[to]}")
     if not needs_url and (url is not None or name is not None):
         given = f"--name {name}" if url is None else url
-        raise typer.BadParameter(f"{given!r} is for --to optuna and --to mlflow; --out names a folder")
-    if needs_url and out is not None:
+        raise typer.BadParameter(f"{given!r} is for --to {', '.join(_OF_URL)}; --out names a folder")
+    if needs_url and out is not None and to is not To.WANDB:
         raise typer.BadParameter(f"--out is for files; --to {to} writes to the URL")
     chosen = choose(dir, study, storage)
     if not needs_url:
@@ -80,6 +88,13 @@ def export(
 
         n = write_mirror(state, target, name)
         typer.echo(f"{counted(n, 'trials')} in study {name or state.spec.name} of {target}; optuna-dashboard opens it")
+        return
+    if to is To.WANDB:
+        from lightning_hwtune.views.wandb_runs import write_wandb
+
+        run = write_wandb(state, target, name, out)
+        place = f"group {name or state.spec.name} of project {target}"
+        typer.echo(f"{counted(len(state.searched), 'trials')} below run {run} in {place}")
         return
     from lightning_hwtune.views.mlflow_runs import write_runs
 

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 import lightning_hwtune as hwt
+from lightning_hwtune.cli.command import _as_job
 from lightning_hwtune.cli.commands import app
+from lightning_hwtune.errors import ArgumentError
 
 ROOT = Path(__file__).parents[2]
 FUNCTION = """
@@ -109,3 +112,27 @@ def test_a_lightning_script_is_trained_alone(folder: Path):
     trial = hwt.Study.load("config", "hwtune").state().trials[1]
     printed = run(hwtune("command", 1), folder)
     assert f"LR {trial.config['model.lr']}" in printed
+
+
+def test_the_same_as_a_job_of_slurm(folder: Path) -> None:
+    (folder / "alone_function.py").write_text(FUNCTION)
+    (folder / "study.yaml").write_text(STUDY)
+    hwtune("run", "study.yaml", "--quiet")
+    alone = hwtune("command", 2, "study.yaml").strip()
+    words = shlex.split(hwtune("command", 2, "study.yaml", "--sbatch"))
+    assert words[:2] == ["sbatch", "--job-name=small-trial-2"]
+    assert words[-2:] == ["--wrap", alone]
+    assert {"--nodes=1", "--ntasks=1", "--cpus-per-task=1"} <= set(words)
+    assert not any("gpu" in word for word in words)
+
+
+def job(pool: hwt.Pool, devices: int) -> list[str]:
+    spec = SimpleNamespace(pool=pool, name="big")
+    return _as_job(SimpleNamespace(spec=spec, trials=[SimpleNamespace(num_devices=devices)]), 0, "hwtune run")
+
+
+def test_the_job_has_the_devices_of_the_trial() -> None:
+    words = job(hwt.Pool("gpu", devices=8, threads_per_device=4), 2)
+    assert words[2:-2] == ["--nodes=1", "--ntasks=1", "--gpus-per-node=2", "--cpus-per-task=8"]
+    with pytest.raises(ArgumentError, match="one node"):
+        job(hwt.Pool("gpu", devices=4, nodes=2, threads_per_device=4), 8)
