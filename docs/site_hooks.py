@@ -1,7 +1,7 @@
 """What MkDocs does while it builds the site: fills in what is read from the code, and lists every page.
 
-A page has `<!-- generated: NAME -->` in place of the text of that name. What is generated this way is not stored in the
-repository, so it cannot fall behind the code.
+A page has `<!-- generated: NAME -->` in place of the text of that name, and `<!-- source: PATH -->` in place of a file
+of the repository. What is generated this way is not stored in the repository, so it cannot fall behind the code.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from lightning_hwtune.names.keywords import KEYWORDS
 __all__ = ["GENERATED", "on_config", "on_page_markdown"]
 
 _MARK = re.compile(r"<!-- generated: (.+) -->")
+_SOURCE = re.compile(r"<!-- source: (.+) -->")
+_ROOT = Path(__file__).parents[1]
 
 
 def on_config(config: Any) -> None:
@@ -37,8 +39,15 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
     Raises:
         KeyError: a mark names nothing that is generated.
+        OSError: a mark names no file.
     """
+    markdown = _SOURCE.sub(lambda found: _shown(found[1]), markdown)
     return _MARK.sub(lambda found: GENERATED[found[1]](), markdown)
+
+
+def _shown(path: str) -> str:
+    """Returns a source file of the repository as a block."""
+    return f'```python title="{path}"\n{(_ROOT / path).read_text(encoding="utf-8")}```'
 
 
 def commands() -> str:
