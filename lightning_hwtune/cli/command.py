@@ -62,11 +62,12 @@ def _as_job(state: Any, trial_id: int, command: str) -> list[str]:
         ArgumentError: the trial trains on several nodes.
     """
     from lightning_hwtune.errors import ArgumentError
+    from lightning_hwtune.text import counted
 
     pool, devices = state.spec.pool, state.trials[trial_id].num_devices
     if pool.nodes > 1 and devices > pool.node_size:
         hint = "On several nodes, run a study of this one trial: hwtune run STUDY.yaml executor=agents."
-        raise ArgumentError("--sbatch", f"a trial on {devices} devices", "a trial on one node", hint=hint)
+        raise ArgumentError("--sbatch", f"a trial on {counted(devices, 'devices')}", "a trial on one node", hint=hint)
     wanted = ["--nodes=1", "--ntasks=1"]
     wanted += [f"--gpus-per-node={devices}"] if pool.accelerator == "gpu" else []
     wanted += [f"--cpus-per-task={devices * pool.threads(1)}"]
