@@ -114,8 +114,8 @@ def train(trial: hwt.Trial) -> None:
 
 def study(folder: str | Path = "hwtune") -> hwt.Study:
     """Returns the study: the learning rate is searched, the weight decay is not."""
-    space = {"lr": hwt.Float(0.03, 1.0, log=True)}
-    return hwt.Study("hypergradient", space, [hwt.Metric("val_loss", "min")], max_epochs=27, dir=folder, seed=1)
+    space = {"lr": hwt.Float(0.1, 0.6, log=True)}
+    return hwt.Study("hypergradient", space, [hwt.Metric("val_loss", "min")], max_epochs=54, dir=folder, seed=1)
 
 
 if __name__ == "__main__":

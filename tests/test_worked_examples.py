@@ -20,8 +20,9 @@ QUIET: dict[str, Any] = {"progress": False, "check": False, "executor": "inline"
 @pytest.mark.training
 @pytest.mark.slow
 def test_hypergradients_find_the_weight_decay_that_a_grid_finds(tmp_path: Path) -> None:
-    done = hypergradient.study(tmp_path).run(hypergradient.train, max_trials=2, **QUIET)
-    best, trials = done.best, done.trials()
+    study = hypergradient.study(tmp_path)
+    study.enqueue({"lr": 0.3})
+    best, trials = study.run(hypergradient.train, max_trials=2, **QUIET).best, study.trials()
     learned = float(trials.set_index("trial")["logged/log_decay"][best.trial_id])
     # the weights that are optimal for a decay, without a study, over a grid of decays
     (x, y), (val_x, val_y) = hypergradient.few_digits()
@@ -34,7 +35,7 @@ def test_hypergradients_find_the_weight_decay_that_a_grid_finds(tmp_path: Path) 
 
 def optimal_loss(log_decay: float, x: torch.Tensor, y: torch.Tensor, val_x: torch.Tensor, val_y: torch.Tensor) -> float:
     layer = torch.nn.Linear(64, 10)
-    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -44,7 +45,7 @@ def optimal_loss(log_decay: float, x: torch.Tensor, y: torch.Tensor, val_x: torc
         return loss
 
     optimizer.step(closure)
-    return float(torch.nn.functional.cross_entropy(layer(val_x), val_y))
+    return torch.nn.functional.cross_entropy(layer(val_x), val_y).item()
 
 
 def test_the_penalty_has_the_gradient_of_the_implicit_function_theorem() -> None:
