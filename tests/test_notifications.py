@@ -116,6 +116,7 @@ def test_alerts_of_wandb(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None
     wandb.teardown()
     study = small_study(Path("hwtune"), "points", max_retries=0)
     run(study, failing, max_trials=2, executor="inline", callbacks=["my_alerts:alert"])
+    wandb.teardown()
     alerts = []
     for path in sorted(recipes.glob("wandb/offline-run-*/*.wandb")):
         for data in stored_records(path.read_bytes()):

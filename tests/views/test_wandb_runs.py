@@ -51,6 +51,7 @@ def test_a_parent_run_with_one_run_per_trial(paper: Any, tmp_path: Path, monkeyp
     monkeypatch.setenv("WANDB_MODE", "offline")
     wandb.teardown()
     write_wandb(paper.state, "papers", "first", tmp_path)
+    wandb.teardown()  # its service has then written everything
     runs = runs_of(tmp_path)
     assert sorted(runs) == ["first", "trial_000", "trial_001", "trial_002", "trial_003"]
     assert {run["group"] for run in runs.values()} == {"first"}
