@@ -19,6 +19,7 @@ All times are processor time, so that other work on the machine matters less. Th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import platform
@@ -26,7 +27,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,14 @@ def study(searcher: str, n_trials: int, seed: int) -> dict[str, Any]:
         searcher=Random() if searcher == "random" else TPE(),
         pool=Pool(instance=NODE, nodes=NODES, spot=True),
         seed=seed,
+        max_failures=n_trials,
     )
     curves = TimedCurves(SyntheticCurves(space, MAX_EPOCHS, unit_s=EPOCH_S, scaling=0.0))
-    asks = timed(Controller, "ask")
-    places = timed(RentedNodes, "take")
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        timed(Controller, "ask") as asks,
+        timed(RentedNodes, "take") as places,
+    ):
         files = StudyFiles(Path(folder), spec.name)
         files.create()
         log = EventLog.open(files, create=True)
@@ -155,6 +159,7 @@ def study(searcher: str, n_trials: int, seed: int) -> dict[str, Any]:
         "lost_nodes": sum(node.is_lost for node in state.nodes),
         "nodes": len(state.nodes),
         "fully_trained": state.n_full,
+        "ended": state.closed.reason if state.closed else "",
     }
 
 
@@ -180,8 +185,9 @@ class TimedCurves:
         return result
 
 
-def timed(owner: type, name: str) -> list[tuple[float, Any]]:
-    """Replaces a method by one that also records its processor seconds and its result; returns the records."""
+@contextlib.contextmanager
+def timed(owner: type, name: str) -> Iterator[list[tuple[float, Any]]]:
+    """Replaces a method by one that also records its processor seconds and its result; yields the records."""
     method, found = getattr(owner, name), list[tuple[float, Any]]()
 
     def replacement(*arguments: Any, **options: Any) -> Any:
@@ -191,7 +197,10 @@ def timed(owner: type, name: str) -> list[tuple[float, Any]]:
         return result
 
     setattr(owner, name, replacement)
-    return found
+    try:
+        yield found
+    finally:
+        setattr(owner, name, method)
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def epochs(folder: Path, trial: int) -> Iterator[tuple[int, ...]]:
     """Yields segment, epoch, rank, node and process of each epoch that a trial has begun."""
     path = folder / "trials" / f"{trial:03d}" / "epochs"
     for line in path.read_text().splitlines() if path.exists() else ():
-        yield tuple(map(int, line.split()))
+        yield tuple(map(int, line.split()[:5]))
 
 
 def is_alive(pid: int) -> bool:

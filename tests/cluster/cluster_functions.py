@@ -48,7 +48,7 @@ def digits(trial: Any) -> None:
         def on_train_epoch_start(self) -> None:
             with Path(trial.dir, "epochs").open("a") as file:
                 place = os.environ["RANK"], os.environ["GROUP_RANK"], os.getpid()
-                print(trial.segment, self.current_epoch + 1, *place, file=file)
+                print(trial.segment, self.current_epoch + 1, *place, time.time(), file=file)
             while self.current_epoch >= 1 and Path(trial.dir).parents[1].joinpath("hold").exists():
                 time.sleep(0.02)
 
