@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -21,7 +22,7 @@ from lightning_hwtune.views.study_location import short_path
 if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.schedulers import Scheduler
-    from lightning_hwtune.planning.comparison import Comparison, Option
+    from lightning_hwtune.planning.comparison import Comparison, Option, Wish
     from lightning_hwtune.planning.nodes import NodeKind
 
 __all__ = ["plan"]
@@ -174,8 +175,10 @@ def plan(
     if pool is not None:
         study = PoolStudy(given, n_trials, pool.size, one_s, start_s, variation=variation)
         options += pool_options(advise(study, by_number).predictions, pool, n_trials)
+        if kind is None:
+            options += _seer_in_pool(given, n_trials, pool, wish, by_number, one_s, start_s, variation)
     if kind is not None:
-        complete = {int(number): speed for number, speed in by_number.items() if number >= 1}
+        complete = _complete(by_number)
         with_ladder = _with_ladder(given, n_trials)
         job = Job(expected_stages(with_ladder, n_trials), one_s, complete, start_s)
         halving = Halving(with_ladder.levels, with_ladder.ladder.eta, one_s, complete, start_s)
@@ -203,12 +206,43 @@ def plan(
     if plot is not None:
         _draw(found, plot)
     if output is not None and found.chosen is not None:
-        planned = PlanFile.of(found.chosen, wish, given, instance=instance)
+        training = {"unit_s": one_s, "start_s": start_s, "speeds": _complete(by_number)}
+        planned = PlanFile.of(found.chosen, wish, given, instance=instance, training=training)
         write_plan(output, planned)
         typer.echo(f"plan: {short_path(output)}", err=True)
     if found.relaxed:
         typer.echo(f"hwtune: no plan is within the limits. {found.relaxed}", err=True)
         raise typer.Exit(1)
+
+
+def _complete(by_number: Mapping[Any, float]) -> dict[int, float]:
+    """Returns the speeds of trials that have complete devices."""
+    return {int(number): speed for number, speed in by_number.items() if number >= 1}
+
+
+def _seer_in_pool(
+    scheduler: Scheduler,
+    trials: int,
+    pool: Pool,
+    wish: Wish,
+    by_number: Mapping[Any, float],
+    one_s: float,
+    start_s: float,
+    variation: float,
+) -> list[Option]:
+    """Returns the SEER-style plan on the devices of a pool, which are paid from the beginning to the end."""
+    from lightning_hwtune.planning.nodes import NodeKind
+    from lightning_hwtune.planning.options import seer_options, with_spread
+    from lightning_hwtune.planning.seer import Halving
+
+    ladder = _with_ladder(scheduler, trials)
+    fitting = {count: speed for count, speed in _complete(by_number).items() if count <= pool.size}
+    halving = Halving(ladder.levels, ladder.ladder.eta, one_s, fitting, start_s)
+    kind = NodeKind(pool.size, 1, (pool.usd_per_device_hour or 0.0) * pool.size)
+    found = [with_spread(option, halving, kind, variation=variation) for option in seer_options(halving, kind, wish)]
+    if pool.usd_per_device_hour is None:
+        return [dataclasses.replace(option, usd=None) for option in found]
+    return found
 
 
 def _policy(given: str | None, options: Sequence[Option]) -> str | None:
@@ -218,7 +252,7 @@ def _policy(given: str | None, options: Sequence[Option]) -> str | None:
     name = {"pool": "fixed pool"}.get(given, given)
     known = list(dict.fromkeys(option.policy for option in options))
     if name not in known:
-        hint = "A SEER-style plan needs --instance, --deadline and --budget, and enough of them for one trial."
+        hint = "A SEER-style plan needs --deadline and, for rented nodes, --budget, and enough of them for one trial."
         raise ArgumentError("--policy", given, " or ".join(known).replace("fixed pool", "pool"), hint=hint)
     return name
 

@@ -52,8 +52,13 @@ def rented_options(job: Job, kind: NodeKind, wish: Wish) -> list[Option]:
 
 
 def seer_options(study: Halving, kind: NodeKind, wish: Wish) -> list[Option]:
-    """Returns the plan with as many trials as deadline and budget allow; none without both, or if none begins."""
-    if math.inf in (wish.deadline_s, wish.budget_usd):
+    """Returns the plan with as many trials as deadline and budget allow, if any.
+
+    Rented nodes need both limits. A pool needs one of them, because it does not grow.
+    """
+    if wish.deadline_s == wish.budget_usd == math.inf or (
+        kind.most > 1 and math.inf in (wish.deadline_s, wish.budget_usd)
+    ):
         return []
     try:
         found = seer_plan(study, kind, _MOST_TRIALS, deadline_s=wish.deadline_s, budget_usd=wish.budget_usd)

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler
+from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, SuccessiveHalving
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError, StorageError
 from lightning_hwtune.host.text_files import read_text
 from lightning_hwtune.planning.advisor import device_share
-from lightning_hwtune.planning.comparison import Option, Wish
+from lightning_hwtune.planning.comparison import SEER, Option, Wish
 from lightning_hwtune.store.files import make_folder, write_whole
 from lightning_hwtune.text import counted
 
@@ -39,7 +39,8 @@ class PlanFile:
         scheduler: the scheduler's settings.
         seconds, usd: what was predicted. least_s, most_s: the range of the time.
         deadline_s, budget_usd: the limits; None without one.
-        stages: of rented nodes, what each stage gets.
+        stages: what each stage gets; empty for a fixed number of devices per trial in a pool.
+        training: of a SEER-style plan, what it was made from: `unit_s`, `speeds` and `start_s`.
     """
 
     policy: str
@@ -55,13 +56,23 @@ class PlanFile:
     deadline_s: float | None
     budget_usd: float | None
     stages: Sequence[Mapping[str, Any]] = ()
+    training: Mapping[str, Any] | None = None
 
     @classmethod
-    def of(cls, option: Option, wish: Wish, scheduler: Scheduler, *, instance: str | None) -> Self:
+    def of(
+        cls,
+        option: Option,
+        wish: Wish,
+        scheduler: Scheduler,
+        *,
+        instance: str | None,
+        training: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Returns the file of an option.
 
         Args:
             instance: the type of rented nodes; a pool has none.
+            training: seconds and speeds of the trials, with which a SEER-style plan runs.
         """
         data, between = option.to_dict(), option.spread
         return cls(
@@ -78,6 +89,7 @@ class PlanFile:
             deadline_s=_finite(wish.deadline_s),
             budget_usd=_finite(wish.budget_usd),
             stages=data.get("stages", ()),
+            training=training if option.policy == SEER else None,
         )
 
     def overrides(self, spec: StudySpec, given: Sequence[str]) -> list[str]:
@@ -91,10 +103,20 @@ class PlanFile:
             ArgumentError: the plan was made for other devices or another scheduler.
         """
         self._check(spec)
-        found = [f"++max_trials={self.trials}", "++allocation.name=fixed", f"++allocation.devices={self.devices}"]
         limits = {"max_time": self.deadline_s, "max_cost": self.budget_usd}
         is_given = {text.lstrip("+").partition("=")[0] for text in given}
+        if self.policy == SEER:  # it plans the number of trials again when the first ones have shown their pace
+            found = [] if "max_trials" in is_given else ["++max_trials=null"]
+            found += [f"++allocation={{{', '.join(self._seer_settings())}}}"]
+        else:
+            found = [f"++max_trials={self.trials}", "++allocation.name=fixed", f"++allocation.devices={self.devices}"]
         return [*found, *(f"++{name}={value!r}" for name, value in limits.items() if value and name not in is_given)]
+
+    def _seer_settings(self) -> list[str]:
+        training = self.training or {}
+        speeds = ", ".join(f"{count}: {speed!r}" for count, speed in training.get("speeds", {}).items())
+        found = [f"{name}: {training[name]!r}" for name in ("unit_s", "start_s") if name in training]
+        return ["name: seer", *found, *([f"speeds: {{{speeds}}}"] if speeds else [])]
 
     def _check(self, spec: StudySpec) -> None:
         if self.instance is not None:
@@ -111,7 +133,11 @@ class PlanFile:
                 f"one for {counted(spec.pool.size, 'devices')}, the pool of the study",
                 hint="Make the plan again with the study file.",
             )
-        if device_share(self.devices).denominator != 1:
+        if self.policy == SEER and not isinstance(spec.scheduler, SuccessiveHalving):
+            hint = "Write `scheduler: successive_halving` into the study file, and make the plan again."
+            given = SCHEDULER_REGISTRY.name_of(type(spec.scheduler))
+            raise ArgumentError("--plan", "a SEER-style plan", f"another plan with the scheduler {given}", hint=hint)
+        if self.policy != SEER and device_share(self.devices).denominator != 1:
             raise ArgumentError("--plan", f"{self.devices} device per trial", "complete devices per trial")
         if spec.space.devices_key is not None:
             hint = f"Remove {spec.space.devices_key!r} from the space, or run without a plan."
@@ -195,7 +221,9 @@ def _checked(plan: PlanFile) -> PlanFile:
     limits = (plan.seconds, plan.usd, plan.least_s, plan.most_s, plan.deadline_s, plan.budget_usd)
     if not all(value is None or (type(value) in (int, float) and value >= 0) for value in limits):
         raise ValueError("its times and costs must be numbers")
-    if plan.instance is None:
+    if plan.training is not None and not isinstance(plan.training, Mapping):
+        raise ValueError("its training must be a mapping")
+    if plan.instance is None and plan.policy != SEER:
         device_share(plan.devices)
     return plan
 

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from lightning_hwtune.cli.commands import app
+from lightning_hwtune.errors import ArgumentError
 
 REPOSITORY = Path(__file__).parents[2]
 STUDY_FILE = """\
@@ -73,6 +74,40 @@ def test_a_study_runs_by_a_plan_and_is_compared_with_it(folder: Path) -> None:
     assert rows["cost"]["actual"] > 0
     text = hwtune("plan --compare toy").stdout
     assert "devices per segment" in text
+
+
+SEER = "--unit-s 0.05 --speeds 1=1,2=1.9 --deadline 10min --budget 1 --policy seer"
+
+
+@pytest.mark.training
+def test_a_study_runs_by_a_seer_style_plan_for_its_pool(folder: Path) -> None:
+    plan = planned(folder, f"study.yaml {SEER}")
+    assert (plan["policy"], plan["instance"], plan["trials"] > 9) == ("seer", None, True)
+    assert plan["training"] == {"unit_s": 0.05, "start_s": 0.0, "speeds": {"1": 1.0, "2": 1.9}}
+    words = [sys.executable, "-m", "lightning_hwtune", "run", "study.yaml", "--plan", "plan.json", "max_trials=6"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run(words, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
+    rows = {row["name"]: row for row in json.loads(hwtune("plan --compare toy --format json").stdout)}
+    assert rows["trials"]["actual"] == 6
+    assert rows["time"]["actual"] <= 600
+    assert rows["cost"]["actual"] <= 1
+    assert "stage from rung" in hwtune("why toy 0").stdout
+
+
+def test_a_seer_style_plan_becomes_the_policy_of_the_study(folder: Path) -> None:
+    from lightning_hwtune.planning.plan_file import read_plan
+    from lightning_hwtune.planning.seer_policy import SeerAllocation
+    from lightning_hwtune.settings import StudySettings
+
+    planned(folder, f"study.yaml {SEER} --start-s 2")
+    changes = read_plan(folder / "plan.json").overrides(StudySettings.load(folder / "study.yaml", []).spec(), [])
+    settings = StudySettings.load(folder / "study.yaml", changes)
+    assert settings.spec().allocation == SeerAllocation(unit_s=0.05, start_s=2.0, speeds={1: 1, 2: 1.9})
+    limits = settings.limits()
+    assert (limits.max_trials, limits.max_time_s, limits.max_cost_usd) == (None, 600.0, 1.0)
+    asha = ["scheduler={name: asha, max_epochs: 9}"]
+    with pytest.raises(ArgumentError, match="scheduler: successive_halving"):
+        read_plan(folder / "plan.json").overrides(StudySettings.load(folder / "study.yaml", asha).spec(), [])
 
 
 @pytest.mark.parametrize("policy", ["pool", "static", "rubberband", "seer"])
@@ -145,6 +180,7 @@ def test_a_plan_for_another_study_is_refused(folder: Path, command: str, changes
         ({"devices": 2}, "its devices must be text"),
         ({"seconds": "soon"}, "must be numbers"),
         ({"deadline_s": -1}, "must be numbers"),
+        ({"training": 3}, "its training must be a mapping"),
     ],
 )
 def test_a_damaged_plan_is_refused(folder: Path, content: str | dict[str, Any], text: str) -> None:
