@@ -1,6 +1,6 @@
 """Devices chosen for real trainings on this machine: the advisor's predictions, and a study with a deadline.
 
-    python benchmarks/hardware_for_real.py            # about ten minutes on two quiet cores
+    python benchmarks/hardware_for_real.py            # about 15 minutes on two quiet cores
     python benchmarks/hardware_for_real.py --quick    # one run of each study, and a deadline of one minute
 
 Trains a convolutional net of width 128 on scikit-learn's digits, on up to two CPU ranks. Prints one JSON object.
@@ -10,7 +10,11 @@ Trains a convolutional net of width 128 on scikit-learn's digits, on up to two C
    predicts how long a study of eight trials takes with one and with two ranks per trial. Then both studies run. Their
    trials differ in the learning rate only, so they are equally fast (`variation=1`).
 2. A study with `DeadlineAllocation` has a deadline and a budget, on a machine that is paid as a whole. Its full
-   training takes longer than the deadline on one rank.
+   training takes longer than the deadline on one rank. A study with `SeerAllocation` has the same limits, and a full
+   training that takes 0.9 times the deadline on one rank, so that its last trial needs both. It gets no speeds
+   beforehand, and measures them itself.
+3. A study with `SeerAllocation` and a net of width 8, where two ranks are no gain: its first trials show the pace, one
+   trial may try two ranks, and then all trials should keep one.
 
 `figures`:
 
@@ -19,6 +23,8 @@ Trains a convolutional net of width 128 on scikit-learn's digits, on up to two C
 - speed_2_ranks: how many times faster a trial is on two ranks.
 - deadline_used, budget_used: the part of the deadline and of the budget that the study took; at most 1.
 - moved_trials: trials whose ranks changed. fully_trained: trials that were trained to the end.
+- The same with `seer_`, of the study with `SeerAllocation`; seer_stages: the number of its plans.
+- small_on_2_ranks: segments on two ranks in the study of width 8, apart from the one that measures the speed.
 - ledger_gap_usd: difference between the ledger's total and the sum of the nodes' bills.
 """
 
@@ -41,7 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import lightning_hwtune as hwt  # noqa: E402 - found from the repository's root
-from lightning_hwtune.core.events import SegmentStarted  # noqa: E402
+from lightning_hwtune.core.events import StagePlanned  # noqa: E402
 from lightning_hwtune.planning.advisor import PoolStudy, advise  # noqa: E402
 from lightning_hwtune.views.ledger import ledger_entry  # noqa: E402
 from models.digits_study import train  # noqa: E402
@@ -69,7 +75,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hwt", dir="/tmp", ignore_cleanup_errors=True) as folder:
         calibrated = calibration(Path(folder))
         found = advisor(Path(folder), calibrated, n_runs=1 if quick else 3)
-        found |= with_deadline(Path(folder), calibrated, 60.0 if quick else 180.0)
+        deadline_s = 60.0 if quick else 180.0
+        found |= with_deadline(Path(folder), calibrated, deadline_s)
+        found |= by_plan(Path(folder), calibrated, deadline_s)
+        found |= small_net(Path(folder), deadline_s / 2)
     machine = {"platform": platform.platform(), "cores": os.cpu_count(), "load_1min": os.getloadavg()[0]}
     print(json.dumps({"figures": found, "calibration": calibrated, "machine": machine, "quick": quick}))
 
@@ -120,13 +129,52 @@ def with_deadline(folder: Path, calibrated: Mapping[str, float], deadline_s: flo
         "deadline", SPACE, [hwt.Metric("val_error", "min")], scheduler=scheduler, dir=folder, searcher="random",
         pool=hwt.Pool(instance=MACHINE), allocation=hwt.DeadlineAllocation(),
     )  # fmt: skip
+    found = taken(made, deadline_s, budget_usd)
+    return {**{name: found[name] for name in LIMITED}, "ledger_gap_usd": found["ledger_gap_usd"]}
+
+
+LIMITED = ("deadline_used", "budget_used", "moved_trials", "fully_trained")
+
+
+def by_plan(folder: Path, calibrated: Mapping[str, float], deadline_s: float) -> dict[str, Any]:
+    """Returns what a study by SEER-style plans took within the same limits."""
+    budget_usd = 0.95 * deadline_s * MACHINE.usd_per_hour / 3600
+    epochs = max(round(0.9 * deadline_s / calibrated["epoch_s_1"]), 9)
+    made = planned_study(folder, "seer", SPACE, epochs)
+    found = taken(made, deadline_s, budget_usd)
+    found["stages"] = sum(isinstance(event, StagePlanned) for event in made.events())
+    for event in made.events():
+        if isinstance(event, StagePlanned):
+            print(f"stage from {event.reached}: {event.reason}", file=sys.stderr)
+    return {f"seer_{name}": value for name, value in found.items()}
+
+
+def small_net(folder: Path, deadline_s: float) -> dict[str, Any]:
+    """Returns on how many ranks the trials of a net train for which two ranks are no gain."""
+    space = hwt.SearchSpace({**dict(SPACE), "width": hwt.Choice([8])})
+    made = planned_study(folder, "small", space, 81)
+    taken(made, deadline_s, 0.95 * deadline_s * MACHINE.usd_per_hour / 3600)
+    probes = sum(isinstance(event, StagePlanned) and event.probe > 0 for event in made.events())
+    on_two = sum(segment.num_devices == 2 for segment in made.state().segments)
+    return {"small_on_2_ranks": max(on_two - probes, 0)}
+
+
+def planned_study(folder: Path, name: str, space: hwt.SearchSpace, epochs: int) -> hwt.Study:
+    """Returns a study by SEER-style plans, on a machine that is paid as a whole."""
+    return hwt.Study(
+        name, space, [hwt.Metric("val_error", "min")], scheduler=hwt.SuccessiveHalving(max_epochs=epochs), dir=folder,
+        searcher="random", pool=hwt.Pool(instance=MACHINE), allocation=hwt.SeerAllocation(),
+    )  # fmt: skip
+
+
+def taken(made: hwt.Study, deadline_s: float, budget_usd: float) -> dict[str, Any]:
+    """Runs a study within limits; returns what it took, and whose ranks changed."""
     began = time.monotonic()
     made.run(train, max_time=deadline_s, max_cost=budget_usd, **OPTIONS)
-    print(f"the study with a deadline took {time.monotonic() - began:.1f} s", file=sys.stderr)
+    print(f"the study {made.name!r} took {time.monotonic() - began:.1f} s", file=sys.stderr)
     state, ranks = made.state(), dict[int, set[int]]()
-    for event in made.events():
-        if isinstance(event, SegmentStarted):
-            ranks.setdefault(event.trial_id, set()).add(event.allocation.devices)
+    for segment in state.segments:
+        ranks.setdefault(segment.trial_id, set()).add(segment.num_devices)
     entry = ledger_entry(state, state.last_at)
     return {
         "deadline_used": state.wall_s(state.last_at) / deadline_s,

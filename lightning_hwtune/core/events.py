@@ -162,8 +162,8 @@ class StagePlanned(Event):
 
     Attributes:
         reached: the rung that the trials had reached; 0 before the first stage.
-        trials, devices, up_to, nodes, seconds, probe, is_first_wave, reason: the answer; see `StagePlan`.
-        late_s: the stage ends after this time without the trials that have not arrived; 0 if it waits for all.
+        trials, devices, up_to, nodes, seconds, rest_s, probe, is_first_wave, reason: the answer; see `StagePlan`.
+        late_s: after this time, trials that have not arrived are late; 0 if the stage waits for all.
     """
 
     reached: int
@@ -172,6 +172,7 @@ class StagePlanned(Event):
     up_to: int
     nodes: int
     seconds: float
+    rest_s: float
     probe: int
     is_first_wave: bool
     reason: str

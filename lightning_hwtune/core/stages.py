@@ -2,9 +2,10 @@
 
 Only policies that plan stages are asked (`hardware.stage`): before the first trial; again when the trials of a first
 wave, which shows the pace, have arrived; and at the end of each stage. A stage ends when all of its trials have arrived
-and their segments have ended. It also ends when it takes `_LAG` times as long as planned, times the factor by which its
-slowest trial is slower than the mean, if a trial has arrived that can continue. The late ones pause at their next
-report, and do not continue.
+and their segments have ended. It also ends without the late ones, if a trial has arrived that can continue: when it has
+taken `_LAG` times as long as planned, times the factor by which its slowest trial is slower than the mean, and the time
+that is left is less than what the later stages were planned to take, or none was planned although the training is not
+complete. The late trials pause at their next report, and do not continue.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Stages:
             up_to=plan.up_to,
             nodes=plan.nodes,
             seconds=plan.seconds,
+            rest_s=plan.rest_s,
             late_s=_LAG * moment.spread * plan.seconds,
             probe=plan.probe,
             is_first_wave=plan.is_first_wave,
@@ -79,7 +81,10 @@ class Stages:
         newest = self._state.stage
         if newest is None or newest.late_s <= 0 or not race.survivors:
             return False
-        return self._state.clock.at(now) - self._state.stage_clock_s > newest.late_s
+        if self._state.clock.at(now) - self._state.stage_clock_s <= newest.late_s:
+            return False
+        is_open = newest.rest_s == 0 and newest.up_to < race.max_resource  # the limits will end what follows
+        return is_open or self._deadline.left.seconds(now) < newest.rest_s
 
     def _first(self, race: Staged, now: float) -> StageMoment:
         return self._moment(0, self._state.searched, self._state.limits.max_trials, race.n_begun, now)

@@ -225,6 +225,7 @@ def _stage_of(moment: StageMoment, found: SeerPlan, probe: int) -> StagePlan:
         up_to=found.up_to,
         nodes=first.nodes,
         seconds=first.ends_s - first.begins_s,
+        rest_s=found.plan.seconds - first.ends_s,
         probe=probe,
     )
 

@@ -91,7 +91,7 @@ def test_a_study_runs_by_a_seer_style_plan_for_its_pool(folder: Path) -> None:
     assert rows["trials"]["actual"] == 6
     assert rows["time"]["actual"] <= 600
     assert rows["cost"]["actual"] <= 1
-    assert "stage from rung" in hwtune("why toy 0").stdout
+    assert "stage from rung" in hwtune("why 0 --study toy").stdout
 
 
 def test_a_seer_style_plan_becomes_the_policy_of_the_study(folder: Path) -> None:

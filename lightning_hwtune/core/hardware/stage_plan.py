@@ -19,7 +19,7 @@ class StagePlan:
         reason: the choice in one sentence.
         up_to: the rung that the last trials are expected to reach.
         nodes: the most nodes that the stage may use; 0 for all of the pool.
-        seconds: the expected seconds of the stage; 0 if unknown.
+        seconds: the expected seconds of the stage; 0 if unknown. rest_s: those of the stages after it.
         probe: devices of one trial of the stage, which show how the training scales; 0 for none.
         is_first_wave: whether the trials show the pace, and the stage is planned again when all of them have arrived.
 
@@ -35,5 +35,6 @@ class StagePlan:
     up_to: int = 0
     nodes: int = 0
     seconds: float = 0.0
+    rest_s: float = 0.0
     probe: int = 0
     is_first_wave: bool = False
