@@ -13,7 +13,7 @@ Trains a convolutional net of width 128 on scikit-learn's digits, on up to two C
    training takes longer than the deadline on one rank. A study with `SeerAllocation` has the same limits, and a full
    training that takes 0.9 times the deadline on one rank, so that its last trial needs both. It gets no speeds
    beforehand, and measures them itself.
-3. A study with `SeerAllocation` and a net of width 8, where two ranks are no gain: its first trials show the pace, one
+3. A study with `SeerAllocation` and a net of width 8, where two ranks are not faster: its first trials show the pace, one
    trial may try two ranks, and then all trials should keep one.
 
 `figures`:
@@ -150,7 +150,7 @@ def by_plan(folder: Path, calibrated: Mapping[str, float], deadline_s: float) ->
 
 
 def small_net(folder: Path, deadline_s: float) -> dict[str, Any]:
-    """Returns on how many ranks the trials of a net train for which two ranks are no gain."""
+    """Returns on how many ranks the trials of a net train that is not faster on two ranks."""
     space = hwt.SearchSpace({**dict(SPACE), "width": hwt.Choice([8])})
     made = planned_study(folder, "small", space, 81)
     taken(made, deadline_s, 0.95 * deadline_s * MACHINE.usd_per_hour / 3600)
