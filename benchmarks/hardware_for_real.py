@@ -13,8 +13,8 @@ Trains a convolutional net of width 128 on scikit-learn's digits, on up to two C
    training takes longer than the deadline on one rank. A study with `SeerAllocation` has the same limits, and a full
    training that takes 0.9 times the deadline on one rank, so that its last trial needs both. It gets no speeds
    beforehand, and measures them itself.
-3. A study with `SeerAllocation` and a net of width 8, where two ranks are not faster: its first trials show the pace, one
-   trial may try two ranks, and then all trials should keep one.
+3. A study with `SeerAllocation` and a net of width 8, where two ranks are not faster: one trial may try two ranks, and
+   all others should keep one.
 
 `figures`:
 
