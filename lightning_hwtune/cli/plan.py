@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.schedulers import Scheduler
     from lightning_hwtune.planning.comparison import Comparison, Option, Wish
+    from lightning_hwtune.planning.deadline_options import DeadlineAdvice
     from lightning_hwtune.planning.nodes import NodeKind
 
 __all__ = ["plan"]
@@ -103,7 +104,8 @@ def plan(
         str | None,
         typer.Option(
             "--policy",
-            help="Choose the best plan of this policy: pool, static, rubberband or seer; default: the best of all.",
+            help="Choose the best plan of this policy: pool, static, rubberband or seer; default: the best of all. "
+            "`deadline` simulates which way to train until --deadline finds the best value.",
             show_default=False,
         ),
     ] = None,
@@ -144,7 +146,7 @@ def plan(
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.forms import parse_duration
     from lightning_hwtune.planning.advisor import PoolStudy, advise
-    from lightning_hwtune.planning.comparison import Comparison, Wish
+    from lightning_hwtune.planning.comparison import DEADLINE, Comparison, Wish
     from lightning_hwtune.planning.job import Job
     from lightning_hwtune.planning.options import (
         expected_stages,
@@ -171,12 +173,16 @@ def plan(
     if n_devices == 0:
         raise ArgumentError("--devices", None, "the devices of a pool, or --instance, the type of rented nodes")
     by_number, one_s, notes = _training(speeds, profile, samples, unit_s, n_devices)
-    options, alone_usd = [], None
+    options, alone_usd, advice = [], None, None
     if pool is not None:
         study = PoolStudy(given, n_trials, pool.size, one_s, start_s, variation=variation)
         options += pool_options(advise(study, by_number).predictions, pool, n_trials)
         if kind is None:
             options += _seer_in_pool(given, n_trials, pool, wish, by_number, one_s, start_s, variation)
+        if policy == DEADLINE:
+            advice = _advice(given, n_trials, pool, by_number, one_s, start_s, wish)
+            options.append(advice.option(pool, wish.deadline_s, n_trials))
+            notes += advice.notes
     if kind is not None:
         complete = _complete(by_number)
         with_ladder = _with_ladder(given, n_trials)
@@ -206,7 +212,8 @@ def plan(
     if plot is not None:
         _draw(found, plot)
     if output is not None and found.chosen is not None:
-        training = {"unit_s": one_s, "start_s": start_s, "speeds": _complete(by_number)}
+        training: dict[str, Any] = {"unit_s": one_s, "start_s": start_s, "speeds": _complete(by_number)}
+        training = training if advice is None else {"allocation": advice.allocation}
         planned = PlanFile.of(found.chosen, wish, given, instance=instance, training=training)
         write_plan(output, planned)
         typer.echo(f"plan: {short_path(output)}", err=True)
@@ -243,6 +250,24 @@ def _seer_in_pool(
     if pool.usd_per_device_hour is None:
         return [dataclasses.replace(option, usd=None) for option in found]
     return found
+
+
+def _advice(
+    scheduler: Scheduler,
+    trials: int,
+    pool: Pool,
+    by_number: Mapping[Any, float],
+    one_s: float,
+    start_s: float,
+    wish: Wish,
+) -> DeadlineAdvice:
+    """Returns which way to train until the deadline finds the best value, by simulations."""
+    from lightning_hwtune.planning.deadline_options import deadline_advice
+
+    if wish.deadline_s == math.inf:
+        raise ArgumentError("--deadline", None, "a time such as 8h, with --policy deadline")
+    ladder = _with_ladder(scheduler, trials)
+    return deadline_advice(ladder, pool, _complete(by_number), one_s, start_s, wish.deadline_s)
 
 
 def _policy(given: str | None, options: Sequence[Option]) -> str | None:

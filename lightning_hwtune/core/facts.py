@@ -53,7 +53,8 @@ class StudyFacts:
         full: ids of the trials that are fully trained, with finite losses. to_end: of those that trained to the end
             without a pause from the beginning.
         chosen: how the ladder was chosen; None if the user gave it, and until it is chosen.
-        stage: the newest plan of a stage; None if the policy plans none. stage_clock_s: the study's own clock then.
+        stages: the plans of stages, in order; empty if the policy plans none. stage_clock_s: the study's own clock at
+            the newest one.
         has_knee_first: whether the knee of a rung is its first finisher; studies of earlier versions do without.
         has_reference_count: whether measured objectives are given at a trial's first number of devices; in studies of
             earlier versions, they are those of the devices that it had.
@@ -93,7 +94,7 @@ class StudyFacts:
         self.has_reference_count = False
         self.to_end: set[int] = set()
         self.chosen: ev.LadderChosen | None = None
-        self.stage: ev.StagePlanned | None = None
+        self.stages: list[ev.StagePlanned] = []
         self.stage_clock_s = 0.0
         self.most_per_device: int | None = None
         self.slowest_s = 0.0
@@ -220,6 +221,11 @@ class StudyFacts:
         return [node for node in ready if node.place in places]
 
     @property
+    def stage(self) -> ev.StagePlanned | None:
+        """The newest plan of a stage; None if the policy plans none."""
+        return self.stages[-1] if self.stages else None
+
+    @property
     def most_nodes(self) -> int:
         """How many nodes may be up: as many as the pool has, or fewer if the plan of the stage says so."""
         planned = self.stage.nodes if self.stage is not None else 0
@@ -325,7 +331,8 @@ class StudyFacts:
     def _stage_planned(self, event: ev.StagePlanned) -> None:
         if event.reached and event.reached not in self.ladder.levels[:-1]:
             raise ValueError(f"a stage was planned from {event.reached}, which is not one of the rungs")
-        self.stage, self.stage_clock_s = event, self.clock.reached()
+        self.stages.append(event)
+        self.stage_clock_s = self.clock.reached()
 
     def _node_requested(self, event: ev.NodeRequested) -> None:
         if event.node != len(self.nodes):

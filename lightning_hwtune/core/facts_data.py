@@ -47,7 +47,7 @@ def facts_to_data(facts: StudyFacts) -> dict[str, Any]:
         "session": None if facts.session is None else ev.to_dict(facts.session),
         "closed": None if facts.closed is None else ev.to_dict(facts.closed),
         "chosen": None if facts.chosen is None else ev.to_dict(facts.chosen),
-        "stage": None if facts.stage is None else ev.to_dict(facts.stage),
+        "stages": [ev.to_dict(stage) for stage in facts.stages],
         "search_limits": facts.search_limits.to_dict(),
         "clock": [getattr(facts.clock, name) for name in StudyClock.__slots__],
         **{name: sorted(getattr(facts, name)) for name in _SETS},
@@ -77,7 +77,7 @@ def facts_from_data(spec: StudySpec, data: Mapping[str, Any]) -> StudyFacts:
     facts.session = None if data["session"] is None else _event(ev.SessionOpened, data["session"])
     facts.closed = None if data["closed"] is None else _event(ev.SessionClosed, data["closed"])
     facts.chosen = None if data["chosen"] is None else _event(ev.LadderChosen, data["chosen"])
-    facts.stage = None if data["stage"] is None else _event(ev.StagePlanned, data["stage"])
+    facts.stages = [_event(ev.StagePlanned, stage) for stage in data["stages"]]
     facts.searched = [trial for trial in facts.trials if not trial.is_replicate]
     facts.replicates = [trial for trial in facts.trials if trial.is_replicate and not trial.refit]
     facts.refits = [trial for trial in facts.trials if trial.refit]

@@ -14,10 +14,11 @@ from lightning_hwtune.planning.spread import Spread
 from lightning_hwtune.text import counted
 from lightning_hwtune.views.amounts import duration, money
 
-__all__ = ["SEER", "Comparison", "Option", "Wish"]
+__all__ = ["DEADLINE", "SEER", "Comparison", "Option", "Wish"]
 
 SEER = "seer"
-"""The policy that chooses the number of trials itself."""
+DEADLINE = "deadline"
+"""The policies that choose the number of trials themselves: by a plan, and by training until the deadline."""
 
 _SLACK = 1e-9  # a limit that is exceeded by less than this, relative, is met
 
@@ -28,7 +29,7 @@ class Option:
     """One way to run a study.
 
     Attributes:
-        policy: "fixed pool", "static", "rubberband" or "seer".
+        policy: "fixed pool", "static", "rubberband", "seer" or "deadline".
         seconds: predicted seconds of the whole study. usd: predicted cost; None without a price.
         source: the plan or the prediction.
         trials: how many trials begin.
@@ -170,7 +171,7 @@ class Comparison:
     def chosen(self) -> Option | None:
         """The best option within the limits; None if there is none.
 
-        A SEER-style plan has another number of trials, so it is chosen only if its policy is given.
+        `SEER` and `DEADLINE` have another number of trials, so they are chosen only if they are given as the policy.
         """
         if self.policy is None:
             return self.wish.best(self._with_all_trials)
@@ -178,14 +179,14 @@ class Comparison:
 
     @property
     def _with_all_trials(self) -> list[Option]:
-        return [option for option in self.shown if option.policy != SEER]
+        return [option for option in self.shown if option.policy not in (SEER, DEADLINE)]
 
     @property
     def relaxed(self) -> str:
         """What would make a plan possible; empty if there is one."""
         if self.chosen is not None:
             return ""
-        text = self.wish.relaxed([option for option in self.options if option.policy != SEER])
+        text = self.wish.relaxed([option for option in self.options if option.policy not in (SEER, DEADLINE)])
         if self.alone_usd is not None and self.alone_usd > self.wish.budget_usd:
             text += f" One trial alone, trained to the end, costs at least {money(self.alone_usd)}."
         if fewer := [option for option in self.shown if option.policy == SEER]:

@@ -20,12 +20,13 @@ from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
 from lightning_hwtune.core.hardware.policies import FixedAllocation
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.simulation.curves import Curves
 from lightning_hwtune.simulation.executor import simulate
 
-__all__ = ["PLAIN", "WAYS", "AtSpeeds", "LikelyStudy", "Way", "WayChoice", "best_way"]
+__all__ = ["PLAIN", "WAYS", "WIDER", "AtSpeeds", "LikelyStudy", "Way", "WayChoice", "best_way"]
 
 
 @final
@@ -36,11 +37,13 @@ class Way:
     Attributes:
         allocation: its policy.
         is_timed: whether it knows the deadline, as `max_time`; otherwise it decides as if there were none.
+        width: how many times as many devices as in the pool it uses, for the same money, and so for less time.
     """
 
     name: str
     allocation: AllocationPolicy
     is_timed: bool
+    width: float = 1.0
 
 
 PLAIN = Way("plain", FixedAllocation(), is_timed=False)
@@ -48,6 +51,9 @@ PLAIN = Way("plain", FixedAllocation(), is_timed=False)
 
 WAYS = (Way("fixed", FixedAllocation(), is_timed=True), Way("deadline", DeadlineAllocation(), is_timed=True))
 """The other ways: one device per trial with the deadline as `max_time`, and devices chosen for the deadline."""
+
+WIDER = tuple(Way(f"width {width:g}", FixedAllocation(), is_timed=True, width=width) for width in (1.25, 1.5, 2.0))
+"""Ways that need more devices than the pool has, such as rented ones."""
 
 
 @final
@@ -89,19 +95,22 @@ class LikelyStudy:
     start_s: float = 0.0
 
     def losses(self, way: Way) -> list[float]:
-        """Returns the first loss of every report by the deadline."""
-        found, objectives = list[float](), self.spec.objectives
+        """Returns the first loss of every report by the deadline; on more devices, until the same money is spent."""
+        found, objectives, size = list[float](), self.spec.objectives, self.spec.pool.size
+        n_devices = max(round(way.width * size), 1)
+        deadline_s = self.deadline_s * size / n_devices
         name, sign = objectives.names[0], 1.0 if objectives[0].mode == "min" else -1.0
 
         def sink(events: Sequence[ev.Event]) -> None:
             for event in events:
-                if event.at > self.deadline_s:
+                if event.at > deadline_s:
                     raise _Over
                 if isinstance(event, ev.Reported) and math.isfinite(event.values[name]):
                     found.append(sign * event.values[name])
 
-        spec = dataclasses.replace(self.spec, allocation=way.allocation)
-        limits = Limits(max_time_s=self.deadline_s if way.is_timed else None)
+        pool = self.spec.pool if n_devices == size else Pool(self.spec.pool.accelerator, n_devices)
+        spec = dataclasses.replace(self.spec, allocation=way.allocation, pool=pool)
+        limits = Limits(max_time_s=deadline_s if way.is_timed else None)
         with contextlib.suppress(_Over):
             simulate(spec, self.curves, limits, start_s=self.start_s, restore_s=self.start_s, sink=sink)
         return found

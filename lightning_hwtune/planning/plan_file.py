@@ -14,7 +14,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError, StorageError
 from lightning_hwtune.host.text_files import read_text
 from lightning_hwtune.planning.advisor import device_share
-from lightning_hwtune.planning.comparison import SEER, Option, Wish
+from lightning_hwtune.planning.comparison import DEADLINE, SEER, Option, Wish
 from lightning_hwtune.store.files import make_folder, write_whole
 from lightning_hwtune.text import counted
 
@@ -40,7 +40,8 @@ class PlanFile:
         seconds, usd: what was predicted. least_s, most_s: the range of the time.
         deadline_s, budget_usd: the limits; None without one.
         stages: what each stage gets; empty for a fixed number of devices per trial in a pool.
-        training: of a SEER-style plan, what it was made from: `unit_s`, `speeds` and `start_s`.
+        training: of a SEER-style plan, what it was made from: `unit_s`, `speeds` and `start_s`; of a study until a
+            deadline, its `allocation`.
     """
 
     policy: str
@@ -72,7 +73,7 @@ class PlanFile:
 
         Args:
             instance: the type of rented nodes; a pool has none.
-            training: seconds and speeds of the trials, with which a SEER-style plan runs.
+            training: what a SEER-style plan, or a study until a deadline, runs with.
         """
         data, between = option.to_dict(), option.spread
         return cls(
@@ -89,7 +90,7 @@ class PlanFile:
             deadline_s=_finite(wish.deadline_s),
             budget_usd=_finite(wish.budget_usd),
             stages=data.get("stages", ()),
-            training=training if option.policy == SEER else None,
+            training=training if option.policy in (SEER, DEADLINE) else None,
         )
 
     def overrides(self, spec: StudySpec, given: Sequence[str]) -> list[str]:
@@ -105,9 +106,10 @@ class PlanFile:
         self._check(spec)
         limits = {"max_time": self.deadline_s, "max_cost": self.budget_usd}
         is_given = {text.lstrip("+").partition("=")[0] for text in given}
-        if self.policy == SEER:  # it plans the number of trials again when the first ones have shown their pace
+        if self.policy in (SEER, DEADLINE):  # the number of trials follows from the deadline
+            settings = self._seer_settings() if self.policy == SEER else self._deadline_settings()
             found = [] if "max_trials" in is_given else ["++max_trials=null"]
-            found += [f"++allocation={{{', '.join(self._seer_settings())}}}"]
+            found += [f"++allocation={{{', '.join(settings)}}}"]
         else:
             found = [f"++max_trials={self.trials}", "++allocation.name=fixed", f"++allocation.devices={self.devices}"]
         return [*found, *(f"++{name}={value!r}" for name, value in limits.items() if value and name not in is_given)]
@@ -117,6 +119,10 @@ class PlanFile:
         speeds = ", ".join(f"{count}: {speed!r}" for count, speed in training.get("speeds", {}).items())
         found = [f"{name}: {training[name]!r}" for name in ("unit_s", "start_s") if name in training]
         return ["name: seer", *found, *([f"speeds: {{{speeds}}}"] if speeds else [])]
+
+    def _deadline_settings(self) -> list[str]:
+        allocation = (self.training or {}).get("allocation", {"name": "deadline"})
+        return [f"{name}: {value}" for name, value in allocation.items() if value is not None]
 
     def _check(self, spec: StudySpec) -> None:
         if self.instance is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -32,19 +33,14 @@ def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
     """
     trial = state.trials[trial_id]
     replicates = replicates_text(state, trial)
-    own = [event for event in events if _concerns(event, trial)]
+    own = [event for event in events if getattr(event, "trial_id", None) == trial_id]
+    planned = (stage for stage in state.stages if stage.reached in trial.decided)
+    own = list(heapq.merge(own, planned, key=lambda event: event.at))
     lines = list(_lines(state, own))
     width = max((len(time) for time, _ in lines), default=0)
     story = [f"  {time:>{width}}  {text}" for time, text in lines]
     end = " ".join(filter(None, (_end(state, trial), replicates)))
     return "\n".join([*_head(state, trial), "", *story, "", end, *_study_notes(state)])
-
-
-def _concerns(event: ev.Event, trial: TrialRecord) -> bool:
-    """Returns whether an event is about a trial; the plan of a stage is about the trials that reached its rung."""
-    if isinstance(event, ev.StagePlanned):
-        return event.reached in trial.decided
-    return getattr(event, "trial_id", None) == trial.trial_id
 
 
 def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:

@@ -110,6 +110,33 @@ def test_a_seer_style_plan_becomes_the_policy_of_the_study(folder: Path) -> None
         read_plan(folder / "plan.json").overrides(StudySettings.load(folder / "study.yaml", asha).spec(), [])
 
 
+ASHA_POOL = "--scheduler asha:max_epochs=9,first_rung=1 --trials 9 --unit-s 60 --devices 2 --usd-per-device-hour 1"
+
+
+def test_the_way_to_train_until_a_deadline_is_chosen_by_simulations(folder: Path) -> None:
+    from lightning_hwtune.planning.plan_file import read_plan
+    from lightning_hwtune.settings import StudySettings
+
+    command = f"plan {ASHA_POOL} --speeds 1=1,2=1.9 --deadline 5min --policy deadline --format json --output plan.json"
+    found = json.loads(hwtune(command).stdout)
+    assert found["chosen"]["policy"] == "deadline"
+    assert found["chosen"]["seconds"] == 300
+    assert "deadline " in found["notes"][0]
+    assert "width 1.5 " in found["notes"][0]
+    changes = ["scheduler={name: asha, max_epochs: 9, first_rung: 1}", "~max_trials"]
+    spec = StudySettings.load(folder / "study.yaml", changes).spec()
+    own = read_plan(folder / "plan.json").overrides(spec, [])
+    settings = StudySettings.load(folder / "study.yaml", [*changes, *own])
+    assert settings.spec().allocation.name in ("deadline", "fixed")
+    assert repr(settings.spec().allocation) in found["notes"][1]
+    assert settings.limits().max_time_s == 300
+    assert settings.limits().max_trials is None
+
+
+def test_a_way_to_train_until_a_deadline_needs_one(folder: Path) -> None:
+    assert "with --policy deadline" in hwtune(f"plan {ASHA_POOL} --policy deadline", 1).stderr
+
+
 @pytest.mark.parametrize("policy", ["pool", "static", "rubberband", "seer"])
 def test_the_file_has_the_plan_of_the_policy(folder: Path, policy: str) -> None:
     command = f"{RENTED} --devices 2 --usd-per-device-hour 1 --deadline 2h --budget 30 --policy {policy}"

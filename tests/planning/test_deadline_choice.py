@@ -13,7 +13,7 @@ from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.searchers import Random
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.planning.deadline_choice import PLAIN, WAYS, AtSpeeds, LikelyStudy, best_way
+from lightning_hwtune.planning.deadline_choice import PLAIN, WAYS, WIDER, AtSpeeds, LikelyStudy, best_way
 from lightning_hwtune.simulation.curves import Curves, SyntheticCurves
 
 SPACE = hwt.SearchSpace(x=hwt.Float(0, 1), y=hwt.Float(0, 1))
@@ -70,6 +70,15 @@ def test_reports_after_the_deadline_do_not_count_and_maximised_values_are_turned
     assert min(study.losses(WAYS[1])) < 0.2
     assert max(likely(LateBloomers(), 22.0, 0, mode="max").losses(PLAIN)) < 0.0
     assert likely(LateBloomers(), 2.0, 0).losses(PLAIN) == []
+
+
+def test_a_wider_pool_has_the_same_money() -> None:
+    study = likely(LateBloomers(), 22.0, 0)
+    plain, wide = study.losses(WAYS[0]), study.losses(WIDER[-1])
+    assert len(wide) > 0.5 * len(plain)
+    assert [way.width for way in WIDER] == [1.25, 1.5, 2.0]
+    assert likely(LateBloomers(), 3.0, 0).losses(WIDER[-1]) == [], "each of twice as many devices has half of the time"
+    assert likely(LateBloomers(), 6.5, 0).losses(WIDER[-1]) != []
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
