@@ -24,6 +24,7 @@ _N_STEPS = 8
 _FREEDOM = 3.0  # degrees of freedom of Student's t
 _PRIOR_TRIALS = 3  # what is known beforehand about the effects counts as so many trials
 _LEAST = 1e-12  # variance
+_SHARES = (1, 1 / 4, 1 / 16, 1 / 64)  # of the expected variance, from which the steps may begin
 
 Array = npt.NDArray[np.float64]
 
@@ -62,7 +63,8 @@ class PacePosterior:
 
 def _own_variances(shared: Array, away: Array, noise: Array, effect: float) -> Array:
     """Returns the variance of each trial's own effect."""
-    own, usual = np.full(len(away), effect), effect
+    usual = _most_likely(shared, away, noise, effect)
+    own = np.full(len(away), usual)
     for _ in range(_N_STEPS):
         inverse = np.linalg.inv(shared + np.diag(own + noise))
         expected = own * (inverse @ away)
@@ -72,3 +74,16 @@ def _own_variances(shared: Array, away: Array, noise: Array, effect: float) -> A
         usual = max(usual, _LEAST)
         own = usual / weights
     return own
+
+
+def _most_likely(shared: Array, away: Array, noise: Array, effect: float) -> float:
+    """Returns the most likely of some variances up to the expected one, if all effects have the same.
+
+    The EM algorithm approaches a small one only in hundreds of steps. Until then, noise would count as an effect.
+    """
+
+    def surprise(usual: float) -> float:
+        root = np.linalg.cholesky(shared + np.diag(noise + usual))
+        return 2 * float(np.log(np.diag(root)).sum()) + float((np.linalg.solve(root, away) ** 2).sum())
+
+    return min((max(effect * share, _LEAST) for share in _SHARES), key=surprise)

@@ -46,6 +46,16 @@ def test_an_exceptional_trial_is_not_pulled_to_what_its_configuration_lets_expec
     assert np.std(np.delete(found.mean, 7)) < 0.9 * np.std(np.delete(logs, 7))  # the ordinary ones are
 
 
+def test_noise_alone_does_not_count_as_effects_of_the_trials() -> None:
+    rng = np.random.default_rng(0)
+    noise, n = 0.01, 100
+    found = [
+        PacePosterior(np.full((n, n), 1.0), x, np.full(n, noise), noise) for x in 0.1 * rng.standard_normal((5, n))
+    ]
+    left = [float(np.std(each.mean)) for each in found]
+    assert np.median(left) < 0.025  # of 0.1
+
+
 @pytest.mark.parametrize("logs", [[1.0, 1.0, 1.0], [0.0] * 12])
 def test_equal_measurements_are_not_certainly_equal(logs: list[float]) -> None:
     n = len(logs)
