@@ -37,7 +37,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check import Check
 from lightning_hwtune.engine.checkpoint_tests import untested
-from lightning_hwtune.engine.devices import resolve
+from lightning_hwtune.engine.devices import on_allocated_nodes, resolve
 from lightning_hwtune.engine.earlier_studies import auto_prior
 from lightning_hwtune.engine.executors import abilities_of_choice
 from lightning_hwtune.engine.open_sessions import OpenSession, session_of, take_over
@@ -177,6 +177,7 @@ class Study(StudyReading):
             raise ArgumentError("searcher", searcher, "a searcher such as Random(), or None", hint=form)
         _require(searcher, Searcher | None, "searcher", "a searcher such as Random(), or None")
         _require(pool, Pool | None, "pool", "a Pool such as Pool(devices=2), or None")
+        pool = None if pool is None else on_allocated_nodes(pool)
         _require(allocation, AllocationPolicy | None, "allocation", "a policy such as FixedAllocation(2), or None")
         if prior is not None and searcher is not None:
             raise ArgumentError("prior", prior, "None if `searcher` is given, because a prior is a searcher, too")

@@ -23,6 +23,7 @@ import pytest
 import typer.testing
 from hypothesis import settings
 from postgres_server import PostgresServer, postgres_programs
+from slurm_cluster import SlurmCluster, slurm_programs
 
 # a shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -86,6 +87,15 @@ def ray_is_there() -> None:
     """Ray is installed."""
     if importlib.util.find_spec("ray") is None:
         _absent("ray", "Ray is not installed: pip install 'lightning_hwtune[ray]'")
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """A running Slurm with two nodes. A test that kills a node starts it again."""
+    if slurm_programs() is None:
+        _absent("slurm-wlm", "there is no Slurm: install Debian's package slurm-wlm")
+    with SlurmCluster() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="session")

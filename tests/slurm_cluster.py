@@ -48,7 +48,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
 KillWait=5
-SlurmdTimeout=10
+SlurmdTimeout=60
 ReturnToService=2
 MpiDefault=none
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 RealMemory=1000
@@ -130,8 +130,23 @@ class SlurmCluster:
     def kill_node(self, node: str) -> None:
         """Kill the daemon of a node, and what it has started there, as if the node had lost its power."""
         daemon = self._daemons.pop(node)
-        daemon.kill()
+        steps = [pid for pid in _processes() if _parent(pid) == daemon.pid]
+        for pid in (daemon.pid, *steps, *self.processes(f"SLURMD_NODENAME={node}")):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         daemon.wait()
+
+    def processes(self, variable: str) -> list[int]:
+        """Return the processes of jobs that have this variable, such as "SLURM_JOB_ID=7"."""
+        marks = {variable.encode(), f"SLURM_CONF={self.folder}/slurm.conf".encode()}
+        return [pid for pid in _processes() if marks <= _environ(pid)]
+
+    def begin_again(self, job: str) -> None:
+        """Begin a job that was requeued, which Slurm would do after two minutes."""
+        until(lambda: self.job(job)["Restarts"] == "1" and self.job(job)["JobState"] == "PENDING", "it is requeued")
+        until(lambda: not self.processes(f"SLURM_JOB_ID={job}"), "nothing of its first run is left")
+        time.sleep(1)
+        self.call("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     def call(self, *command: str) -> str:
         """Return the output of one of Slurm's commands."""
@@ -160,6 +175,24 @@ def until(condition: Callable[[], object], what: str, limit_s: float = _START_S)
     while not condition():
         assert time.monotonic() < give_up_at, f"not within {limit_s:.0f} s: {what}"
         time.sleep(0.05)
+
+
+def _processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def _environ(pid: int) -> set[bytes]:
+    try:
+        return set(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    except OSError:
+        return set()
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _free_ports(n: int) -> list[int]:

@@ -417,7 +417,7 @@ def test_a_signal_costs_no_epoch_of_a_trial_that_reports_soon(
 ) -> None:
     monkeypatch.setenv("STUDY_PID", str(os.getpid()))
     monkeypatch.setenv("STUDY_SIGNAL", str(int(number)))
-    monkeypatch.setattr("lightning_hwtune.engine.loop._PATIENCE_S", 60.0)  # on a busy machine, too
+    monkeypatch.setenv("HWTUNE_PAUSE_WITHIN", "60")  # on a busy machine, too
     study = small_study(tmp_path, scheduler=hwt.RunToEnd(max_epochs=200))
     with pytest.raises(expected):
         run(study, functions.interrupting, max_trials=1)

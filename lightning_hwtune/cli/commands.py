@@ -49,6 +49,7 @@ from lightning_hwtune.cli.profile import profile
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
 from lightning_hwtune.cli.report import report
+from lightning_hwtune.cli.sbatch import sbatch
 from lightning_hwtune.cli.serve import serve
 from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.test import run_test
@@ -438,6 +439,7 @@ app.command()(command)
 app.command()(plan)
 app.command()(instances)
 app.command()(agent)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(sbatch)
 app.add_typer(prior.app, name="prior")
 
 

@@ -229,7 +229,7 @@ class StudyFacts:
     def most_nodes(self) -> int:
         """How many nodes may be up: as many as the pool has, or fewer if the plan of the stage says so."""
         planned = self.stage.nodes if self.stage is not None else 0
-        return min(planned or self.spec.pool.nodes, self.spec.pool.nodes)
+        return min(planned or self.spec.pool.n_nodes, self.spec.pool.n_nodes)
 
     @property
     def capacity(self) -> int:
@@ -415,7 +415,7 @@ class StudyFacts:
         if event.segment == 1 and event.target > trial.first_target:
             self.to_end.add(trial.trial_id)
         trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
-        if self.spec.pool.nodes > 1:  # the next segment may be on other nodes
+        if self.spec.pool.n_nodes > 1:  # the next segment may be on other nodes
             trial.allocation = Allocation(event.allocation.devices)
         trial.segment_devices = event.allocation.devices
         reference = self.spec.allocator.policy.reference

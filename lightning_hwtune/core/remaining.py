@@ -36,7 +36,7 @@ class Remaining:
         facts, instance, limit_usd = self._facts, self._facts.spec.pool.instance, self._facts.limits.max_cost_usd
         if instance is None or limit_usd is None:
             return math.inf
-        if facts.spec.pool.nodes > 1:  # all nodes that are up together, by their time
+        if facts.spec.pool.n_nodes > 1:  # all nodes that are up together, by their time
             n_up = max(len(facts.nodes_up), 1)
             return (limit_usd - facts.billed_usd(now)) / (n_up * instance.price(spot=facts.spec.pool.spot) / 3600)
         up_s = max((node.up_s(facts.clock.at(now)) for node in facts.nodes_up.values()), default=0.0)
@@ -65,7 +65,7 @@ class Remaining:
         seconds = math.inf if limits.max_time_s is None else limits.max_time_s
         if instance is not None and limits.max_cost_usd is not None:
             pool = self._facts.spec.pool
-            most_s = affordable_s(instance, limits.max_cost_usd / pool.nodes, spot=pool.spot)
+            most_s = affordable_s(instance, limits.max_cost_usd / pool.n_nodes, spot=pool.spot)
             return min(seconds, max(most_s, 0.0))
         if limits.max_cost_usd is not None and price > 0:
             seconds = min(seconds, limits.max_cost_usd / price / self._facts.spec.pool.size)

@@ -14,13 +14,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import final
 
-from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.hardware.pool import NODE, Pool
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.cpus import n_cpus
+from lightning_hwtune.host.slurm_allocation import allocation
 from lightning_hwtune.text import counted
 from lightning_hwtune.training.channel import SegmentOrder
 
-__all__ = ["Slots", "check_present", "device_mask", "masked", "n_device_files", "resolve", "visible_gpus"]
+__all__ = [
+    "Slots",
+    "check_present",
+    "device_mask",
+    "masked",
+    "n_device_files",
+    "on_allocated_nodes",
+    "resolve",
+    "visible_gpus",
+]
 
 
 def visible_gpus() -> list[str]:
@@ -37,15 +47,35 @@ def n_device_files(folder: Path) -> int:
     return sum(re.fullmatch(r"nvidia\d+", path.name) is not None for path in folder.glob("nvidia*"))
 
 
+def on_allocated_nodes(pool: Pool) -> Pool:
+    """Returns a pool whose nodes are "auto" with those of the allocation of Slurm in which this process runs.
+
+    Raises:
+        ArgumentError: there is no allocation, or it does not say how many devices its nodes have.
+    """
+    if isinstance(pool.nodes, int):
+        return pool
+    found = allocation()
+    if found is None:
+        hint = "Submit the study with `hwtune sbatch`, or get an allocation first: `salloc --nodes=2`."
+        raise ArgumentError("Pool.nodes", pool.nodes, "a number outside of an allocation of Slurm", hint=hint)
+    accelerator = pool.accelerator if pool.accelerator != "auto" else "gpu" if found.gpus else "cpu"
+    devices = (found.gpus or 0) if accelerator == "gpu" else found.cpus // pool.threads_per_device
+    if pool.devices == "auto" and pool.instance is None and devices < 1:
+        allowed = f"a number, because the variables of Slurm do not say how many {accelerator} devices each node has"
+        raise ArgumentError("Pool.devices", pool.devices, allowed)
+    return pool.on_nodes(found.nodes, accelerator, devices)
+
+
 def resolve(pool: Pool) -> Pool:
     """Returns the pool with its accelerator and its number of devices resolved for this host.
 
-    The nodes of a pool with several are not this host, so nothing is left to resolve.
+    The nodes of a pool with several, or of an allocation, are not this host, so nothing is left to resolve.
 
     Raises:
         ArgumentError: the pool asks for more devices than this host has.
     """
-    if pool.nodes > 1:
+    if pool.n_nodes > 1 or (pool.instance is not None and pool.instance.name == NODE):
         return pool
     gpus = visible_gpus() if pool.accelerator in ("auto", "gpu") else []
     accelerator = "gpu" if pool.accelerator == "gpu" or gpus else "cpu"
@@ -72,7 +102,7 @@ def check_present(study: str, pool: Pool) -> None:
         ArgumentError: the study was stored on a host with more devices, or fewer are visible than at its creation; or
             the pool has several nodes.
     """
-    if pool.nodes > 1:
+    if pool.n_nodes > 1:
         hint = "To train on several nodes, run the study with executor='agents'. Or simulate it: `simulation.simulate`."
         raise ArgumentError("Pool.nodes", pool.nodes, "1, this machine", hint=hint)
     try:

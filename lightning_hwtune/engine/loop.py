@@ -25,6 +25,7 @@ from lightning_hwtune.engine.rented_nodes import RentedNodes
 from lightning_hwtune.engine.requests import Requests
 from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.errors import CheckpointError, TrialError, first_line
+from lightning_hwtune.host.session_signals import pause_within_s
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.store.inbox import Inbox
 from lightning_hwtune.tracebacks import own_lines
@@ -37,7 +38,6 @@ __all__ = ["Loop"]
 _TICK_S = 1.0
 _LATE_S = 0.25  # how much later than planned the loop looks at a budget; more once that has happened
 _END_S = 1.0  # how long the end of a segment takes, from the decision to its entry in the log
-_PATIENCE_S = 1.0  # how long an interrupted study waits for reports that are about to come
 
 
 @final
@@ -114,10 +114,11 @@ class Loop:
     def pause_soon(self, why: str) -> None:
         """Lets trials pause that would otherwise train epochs again, if their next report is due in about a second.
 
-        Later reports are not waited for. A segment that is saving a checkpoint finishes it.
+        Later reports are waited for only if the environment says that there is time for it (`PAUSE_WITHIN`). A segment
+        that is saving a checkpoint finishes it.
         """
         self._controller.pause_at_reports(why)
-        end = self._clock.now() + _PATIENCE_S
+        end = self._clock.now() + pause_within_s()
         while (left_s := end - self._clock.now()) > 0 and any(
             self._saves_by(segment, end) for segment in self._controller.state.running.values()
         ):

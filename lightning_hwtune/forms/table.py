@@ -183,7 +183,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "instance": _INSTANCE,
         "per_device": integer(1, 64).but("how many trials share one device, from 1 to 64"),
         "spot": flag(),
-        "nodes": integer(1, MAX_DEVICES),
+        "nodes": or_auto(integer(1, MAX_DEVICES)),
     },
     "InstanceType": {
         "name": _NAME,

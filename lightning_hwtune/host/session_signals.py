@@ -8,6 +8,7 @@ until the trainings begin, or until everything is closed.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -15,10 +16,24 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self, final
 
-__all__ = ["ENDING", "Signals", "cause_of"]
+__all__ = ["ENDING", "PAUSE_WITHIN", "Signals", "cause_of", "pause_within_s"]
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 """Signals that end a process at once by default; here they cause an orderly exit with status 128 + number."""
+
+PAUSE_WITHIN = "HWTUNE_PAUSE_WITHIN"
+"""The environment variable with the seconds that a session has after such a signal. A job of a batch system has more
+than a session that ends when a terminal is closed."""
+
+_PAUSE_WITHIN_S, _MOST_S = 1.0, 86400.0
+
+
+def pause_within_s() -> float:
+    """Returns how long a session that got a signal waits for reports, at which its trials can pause: 1 s by default."""
+    try:
+        return min(max(float(os.environ.get(PAUSE_WITHIN, "")), _PAUSE_WITHIN_S), _MOST_S)
+    except ValueError:
+        return _PAUSE_WITHIN_S
 
 
 def cause_of(error: BaseException) -> str:

@@ -166,7 +166,7 @@ def pool_kind(pool: Pool, launch_s: float = 0.0) -> NodeKind:
     price = (pool.usd_per_device_hour or 0.0) * pool.node_size
     if pool.instance is not None:
         usd_per_hour = pool.instance.price(spot=pool.spot)
-        return NodeKind(pool.node_size, min(pool.nodes, _MOST_NODES), usd_per_hour, launch_s, rule_of(pool.instance))
+        return NodeKind(pool.node_size, min(pool.n_nodes, _MOST_NODES), usd_per_hour, launch_s, rule_of(pool.instance))
     if price == 0 or pool.size > _MOST_NODES:
         return NodeKind(pool.size, 1, price)
     return NodeKind(1, pool.size, price / pool.size)

@@ -204,6 +204,8 @@ class StudySettings:
         space, pool = built["space"], built["pool"]
         if self.batch == "per_device":
             space = space.constrained(None)
+        if pool.nodes == "auto":
+            pool = dataclasses.replace(pool, nodes=1)
         if pool.devices == "auto":
             alone = dataclasses.replace(pool, devices=1)
             policy = built["allocation"] or allocation_for(space)

@@ -111,14 +111,14 @@ def opening(
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
     if (instance := spec.pool.instance) is not None and not spec.has_price:
-        price = f" on {counted(spec.pool.nodes, 'nodes')}"
+        price = f" on {counted(spec.pool.n_nodes, 'nodes')}"
     elif instance is not None:
         machines = (
             f"one {instance.name}, at"
-            if spec.pool.nodes == 1
-            else f"{spec.pool.nodes} nodes ({instance.name}), each at"
+            if spec.pool.n_nodes == 1
+            else f"{spec.pool.n_nodes} nodes ({instance.name}), each at"
         )
-        price = f" on {machines} {money(instance.usd_per_hour)} an hour" + (" in all" if spec.pool.nodes == 1 else "")
+        price = f" on {machines} {money(instance.usd_per_hour)} an hour" + (" in all" if spec.pool.n_nodes == 1 else "")
     packed = f", each shared by {counted(state.per_device, 'trials')}" if state.per_device > 1 else ""
     pool = f"{counted(spec.pool.size, f'{spec.pool.accelerator} devices')}{price}{packed}"
     yield Text(f"objectives: {objectives}; {counted(len(spec.space), 'parameters')}; pool of {pool}")

@@ -34,7 +34,10 @@ def visible_gpus(trial: Any) -> None:
 
 
 def digits(trial: Any) -> None:
-    """Trains on the digits; each epoch leaves a line, and waits while the study's folder has a file `hold`."""
+    """Trains on the digits; each epoch leaves a line, and waits while the study's folder has a file `hold`.
+
+    A file such as `hold_003` holds only this trial.
+    """
     import lightning.pytorch as L
     import torch
     from sklearn.datasets import load_digits
@@ -49,7 +52,8 @@ def digits(trial: Any) -> None:
             with Path(trial.dir, "epochs").open("a") as file:
                 place = os.environ["RANK"], os.environ["GROUP_RANK"], os.getpid()
                 print(trial.segment, self.current_epoch + 1, *place, time.time(), file=file)
-            while self.current_epoch >= 1 and Path(trial.dir).parents[1].joinpath("hold").exists():
+            study, own = Path(trial.dir).parents[1], f"hold_{Path(trial.dir).name}"
+            while self.current_epoch >= 1 and ((study / "hold").exists() or (study / own).exists()):
                 time.sleep(0.02)
 
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:

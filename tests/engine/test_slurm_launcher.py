@@ -73,6 +73,49 @@ def test_an_allocation_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPa
         SlurmExecutor.check_here(Pool("cpu", 4, nodes=2))
 
 
+@pytest.mark.parametrize(
+    ("pool", "environ", "expected"),
+    [
+        (Pool(nodes="auto"), {}, ("cpu", 8, 2)),
+        (Pool(nodes="auto", threads_per_device=4), {}, ("cpu", 2, 2)),
+        (Pool(nodes="auto"), {"SLURM_GPUS_ON_NODE": "4"}, ("gpu", 4, 2)),
+        (Pool("cpu", 2, nodes="auto"), {"SLURM_GPUS_ON_NODE": "4"}, ("cpu", 2, 2)),
+        (Pool("gpu", 8, 1.5, nodes="auto"), {}, ("gpu", 8, 2)),
+        (Pool(nodes="auto"), {"SLURM_JOB_NUM_NODES": "1"}, ("cpu", 8, 1)),
+    ],
+)
+@pytest.mark.usefixtures("job")
+def test_a_pool_takes_its_nodes_from_the_allocation(
+    pool: Pool, environ: dict[str, str], expected: tuple[str, int, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    found = hwt.Study(
+        "s", {"lr": hwt.Float(0, 1)}, [hwt.Metric("error", "min")], max_epochs=3, pool=pool, dir=tmp_path
+    ).spec.pool  # fmt: skip
+    assert (found.accelerator, found.node_size, found.n_nodes) == expected
+    if found.n_nodes > 1:
+        assert found == Pool(*expected[:2], pool.usd_per_device_hour, pool.threads_per_device, nodes=2)
+    SlurmExecutor.check_here(found)
+
+
+def test_a_pool_without_an_allocation_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def study() -> hwt.Study:
+        objective = hwt.Metric("error", "min")
+        return hwt.Study("s", {"lr": hwt.Float(0, 1)}, [objective], max_epochs=3, pool=pool, dir=tmp_path)
+
+    pool = Pool(nodes="auto")
+    with pytest.raises(hwt.ArgumentError, match=r"Pool.nodes.*outside of an allocation.*hwtune sbatch"):
+        study()
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    with pytest.raises(hwt.ArgumentError, match=r"Pool.devices.*how many cpu devices"):
+        study()
+    with pytest.raises(hwt.ArgumentError, match=r"Pool.per_device"):
+        Pool(nodes="auto", per_device=2)
+    with pytest.raises(hwt.ArgumentError, match=r"Pool.nodes"):
+        _ = pool.n_nodes
+
+
 @pytest.mark.usefixtures("job")
 def test_a_step_that_ends_ends_the_session_with_what_srun_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool, folder = Pool("cpu", 4, nodes=3), tmp_path

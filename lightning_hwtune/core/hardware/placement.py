@@ -79,7 +79,7 @@ def side_by_side(counts: Sequence[int], n_nodes: int, size: int) -> bool:
 
 def on_nodes(allocation: Allocation, pool: Pool) -> Allocation:
     """Returns an allocation with the nodes that it takes: one, or as many complete ones as it needs."""
-    if pool.nodes == 1 or pool.instance is None:
+    if pool.n_nodes == 1 or pool.instance is None:
         return allocation
     n_nodes = max(allocation.devices // pool.node_size, 1)
     return Allocation(allocation.devices, nodes=n_nodes, instance=pool.instance.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -38,7 +39,8 @@ class Pool(Given):
         spot: whether the machines are spot instances, with the spot price of the type.
         nodes: how many machines there can be at the same time, each with `devices`. Without an instance type, they need
             `accelerator` and `devices`; a price is then that of the whole machine, in use or not. A study that trains
-            on this host has one.
+            on this host has one. "auto": the nodes of the allocation of Slurm in which the study runs, which also says
+            what "auto" means for `accelerator` and `devices`.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
@@ -55,7 +57,7 @@ class Pool(Given):
     instance: InstanceType | None
     per_device: int
     spot: bool
-    nodes: int
+    nodes: int | str
 
     @checked_call("Pool", prefix="Pool.")
     def __init__(
@@ -67,10 +69,11 @@ class Pool(Given):
         instance: str | InstanceType | Mapping[str, Any] | None = None,
         per_device: int = 1,
         spot: bool = False,
-        nodes: int = 1,
+        nodes: int | str = 1,
     ) -> None:
         found = None if instance is None else instance_of(instance, Catalogue.builtin(), "Pool.instance")
-        if found is None and nodes > 1:
+        is_several = not isinstance(nodes, int) or nodes > 1
+        if found is None and isinstance(nodes, int) and is_several:
             found = _node_type(accelerator, devices, usd_per_device_hour, threads_per_device)
             usd_per_device_hour = None
         if found is not None:
@@ -82,7 +85,7 @@ class Pool(Given):
         if spot and instance is None:
             hint = "For example Pool(instance='g4dn.12xlarge', spot=True)."
             raise ArgumentError("Pool.spot", spot, "False without an instance type", hint=hint)
-        if nodes > 1 and per_device > 1:
+        if is_several and per_device > 1:
             hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out, or use one node."
             raise ArgumentError("Pool.per_device", per_device, "1, because the pool has several nodes", hint=hint)
         object.__setattr__(self, "accelerator", accelerator)
@@ -101,7 +104,28 @@ class Pool(Given):
         Raises:
             ArgumentError: the pool is still "auto"; the engine resolves it on the host where the study runs.
         """
-        return self.node_size * self.nodes
+        return self.node_size * self.n_nodes
+
+    @property
+    def n_nodes(self) -> int:
+        """The number of nodes.
+
+        Raises:
+            ArgumentError: as for `size`.
+        """
+        if not isinstance(self.nodes, int):
+            raise ArgumentError("Pool.nodes", self.nodes, "a number; a study inside an allocation has one")
+        return self.nodes
+
+    def on_nodes(self, nodes: int, accelerator: str, devices: int) -> Pool:
+        """Returns the pool with this number of nodes, also if it is 1; "auto" becomes these devices of each node."""
+        if self.instance is not None:
+            return dataclasses.replace(self, nodes=nodes)
+        accelerator = accelerator if self.accelerator == "auto" else self.accelerator
+        devices = self.devices if isinstance(self.devices, int) else devices
+        threads = self.threads_per_device
+        instance = _node_type(accelerator, devices, self.usd_per_device_hour, threads)
+        return Pool(accelerator, devices, threads_per_device=threads, instance=instance, nodes=nodes)
 
     @property
     def node_size(self) -> int:
@@ -135,7 +159,7 @@ class Pool(Given):
             **({} if self.instance is None else {"instance": self.instance.to_dict()}),
             **({} if self.per_device == 1 else {"per_device": self.per_device}),
             **({"spot": True} if self.spot else {}),
-            **({"nodes": self.nodes} if self.nodes > 1 else {}),
+            **({} if self.nodes == 1 else {"nodes": self.nodes}),
         }
 
 

@@ -91,7 +91,7 @@ class RayLauncher:
     def start(self, invitation: Invitation) -> None:
         """Requests the actors; prints which resources no node has."""
         self._invitation = invitation
-        for _ in range(self._pool.nodes):
+        for _ in range(self._pool.n_nodes):
             self._request(invitation)
         if lacks := self._lacks():
             text = f"{lacks} The study waits {self.timeout_s:g} s for one, which an autoscaler may start"
@@ -138,7 +138,7 @@ class RayLauncher:
                 found.append(NodeChange(name, why))
             is_soon = actor.placed_at is None or now - actor.placed_at < _SOON_S
             self._n_failed = self._n_failed + 1 if is_soon else 1
-            if self._n_failed >= max(_MOST_FAILED, self._pool.nodes + 1):
+            if self._n_failed >= max(_MOST_FAILED, self._pool.n_nodes + 1):
                 raise TrialError(f"{self._n_failed} agents in a row have failed in Ray. The last one: {why}")
             if self._invitation is not None:
                 self._request(self._invitation)
@@ -161,7 +161,7 @@ class RayLauncher:
         n_waiting = sum(not self._is_done(actor.place) for actor in self._actors)
         if not n_waiting:
             return ""
-        waiting = f"{counted(n_waiting, 'agents')} of {self._pool.nodes} wait in Ray for {_spelled(self._needs)}"
+        waiting = f"{counted(n_waiting, 'agents')} of {self._pool.n_nodes} wait in Ray for {_spelled(self._needs)}"
         return f"{waiting}. {self._lacks()}".rstrip()
 
     def _lacks(self) -> str:

@@ -83,8 +83,8 @@ class SlurmLauncher:
 
     def __init__(self, pool: Pool) -> None:
         self._allocation = require_allocation()
-        self._n_nodes = min(pool.nodes, self._allocation.nodes)
-        self._pool_nodes = pool.nodes
+        self._n_nodes = min(pool.n_nodes, self._allocation.nodes)
+        self._pool_nodes = pool.n_nodes
         self._output = Path()
         self._step: subprocess.Popen[bytes] | None = None
 
