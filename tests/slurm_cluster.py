@@ -103,9 +103,9 @@ class SlurmCluster:
         return "\n".join(f"{file.name}:\n{file.read_text(errors='replace')[-1000:]}" for file in files)
 
     def __exit__(self, *of_error: object) -> None:
-        with contextlib.suppress(subprocess.CalledProcessError):
+        with contextlib.suppress(subprocess.CalledProcessError, AssertionError):
             self.call("scancel", "--user", getpass.getuser())
-            self.call("scancel", "--signal=KILL", "--user", getpass.getuser())
+            until(lambda: not self.call("squeue", "--noheader").strip(), "no job is left", 15)
         for daemon in reversed(self._daemons.values()):
             daemon.send_signal(signal.SIGTERM)
         for daemon in self._daemons.values():
