@@ -62,7 +62,9 @@ def on_allocated_nodes(pool: Pool) -> Pool:
     accelerator = pool.accelerator if pool.accelerator != "auto" else "gpu" if found.gpus else "cpu"
     devices = (found.gpus or 0) if accelerator == "gpu" else found.cpus // pool.threads_per_device
     if pool.devices == "auto" and pool.instance is None and devices < 1:
-        allowed = f"a number, because the variables of Slurm do not say how many {accelerator} devices each node has"
+        allowed = (
+            f"a number, because the variables of Slurm do not say it: how many of type {accelerator!r} each node has"
+        )
         raise ArgumentError("Pool.devices", pool.devices, allowed)
     return pool.on_nodes(found.nodes, accelerator, devices)
 

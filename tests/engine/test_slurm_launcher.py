@@ -108,7 +108,7 @@ def test_a_pool_without_an_allocation_is_refused(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(hwt.ArgumentError, match=r"Pool.nodes.*outside of an allocation.*hwtune sbatch"):
         study()
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    with pytest.raises(hwt.ArgumentError, match=r"Pool.devices.*how many cpu devices"):
+    with pytest.raises(hwt.ArgumentError, match=r"Pool.devices.*how many of type 'cpu'"):
         study()
     with pytest.raises(hwt.ArgumentError, match=r"Pool.per_device"):
         Pool(nodes="auto", per_device=2)
