@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, final
 
 from lightning_hwtune.core.decisions import Done
@@ -114,7 +113,7 @@ class Run:
 
     def _drive(self, payload: Payload | None) -> Done:
         with (
-            _message_at_exit(self.files.root),
+            _message_at_exit(f"{interrupted_text(self.files.root)}."),
             Signals() as signals,
             EventCallbacks(self.callbacks) as callbacks,
             Session(
@@ -287,7 +286,7 @@ def test_study(
 
     check_present(spec.name, spec.pool)
     with (
-        _message_at_exit(files.root),
+        _message_at_exit(f"{interrupted_text(files.root)}."),
         Signals() as signals,
         test_executor(function, files, preload) as executor,
         Session(spec, files, None, storage=storage) as session,
@@ -299,14 +298,14 @@ def test_study(
 
 
 @contextlib.contextmanager
-def _message_at_exit(folder: Path) -> Iterator[None]:
+def _message_at_exit(text: str) -> Iterator[None]:
     """Makes an uncaught Ctrl-C end the script quickly, and prints one line instead of a traceback."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
         exit_quickly()
         if isinstance(stop, KeyboardInterrupt):
-            print_at_exit(stop, f"{interrupted_text(folder)}.")
+            print_at_exit(stop, text)
         raise
 
 
@@ -319,7 +318,7 @@ def _outside_a_run(
     check_present(spec.name, spec.pool)
     check_meters(spec.objectives, spec.pool)
     check_function(train)
-    with fork_server().run((PRELOAD, *preload)):
+    with _message_at_exit("interrupted; no trial was started."), fork_server().run((PRELOAD, *preload)):
         reader.refuse_foreign(spec)
         payload = write_payload(train, files.root)
         with contextlib.closing(LocalExecutor(payload.path, preload=preload)) as executor:

@@ -135,10 +135,11 @@ def test_ask_takes_save_every_as_the_message_about_an_interruption_says(
 ) -> None:
     study = tiny_study(tmp_path, scheduler=hwt.RunToEnd(4))
     trial = ask(study, save_every=save_every, progress=True)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         trainer(trial, Breaks("on_train_batch_end", raising(KeyboardInterrupt()), epoch=3)).fit(
             TinyNet(), loader(), loader()
         )
+    assert ended.value.code == 130  # where nothing catches it; by itself, Lightning exits with 1
     study.tell(trial, KeyboardInterrupt())
     study.close()
     signals.signal(signals.SIGINT, signals.default_int_handler)  # Lightning leaves it ignored

@@ -159,5 +159,11 @@ def import_from_here() -> None:
 
 def command_line(words: Iterable[str], options: Mapping[str, Any]) -> str:
     """Returns a command line of `hwtune` with the options that were given."""
-    given = [(f"--{key.replace('_', '-')}", str(value)) for key, value in options.items() if value is not None]
-    return f"{own_command()} {shlex.join([*words, *(word for pair in given for word in pair)])}"
+    given: list[str] = []
+    for key, value in options.items():
+        name = key.replace("_", "-")
+        if isinstance(value, bool):
+            given.append(f"--{name}" if value else f"--no-{name}")
+        elif value is not None:
+            given += [f"--{name}", str(value)]
+    return f"{own_command()} {shlex.join([*words, *given])}"

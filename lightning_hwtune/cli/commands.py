@@ -163,7 +163,7 @@ def run(
     if plan_file is not None:
         changes = planned(plan_file, settings, [*(overrides or ()), *(name for name in limits if limits[name])])
         settings = _load(study_file, [*(overrides or ()), *changes], dir=dir, check=check, **limits)
-    named: dict[str, Any] = {"dir": dir, "plan": plan_file, **limits}
+    named: dict[str, Any] = {"dir": dir, "plan": plan_file, "check": check, **limits}
     again = command_line(["run", str(study_file), *(overrides or ()), *(["--wait"] if wait else [])], named)
 
     def run_now() -> StudyFailedError | None:

@@ -99,7 +99,7 @@ def cli_tune(
         for line in prepared.notes:
             typer.echo(line)
     command = ["cli-tune", *map(str, configs), *overrides, *(() if subcommand else ("--no-subcommand",))]
-    again = command_line(command, {"space": space, "script": script, **given})
+    again = command_line(command, {"space": space, "script": script, "check": check, **given})
     failed = run_and_show(
         begun, prepared.settings, prepared.run_kwargs(), again,
         quiet=quiet, write=lambda: write_best(begun, prepared.segment),

@@ -1,9 +1,11 @@
 """Changes to classes of Lightning during a segment; outside a segment they behave as usual.
 
-Both behaviours take effect before any callback is called, so a callback could not change them:
+These behaviours take effect before any callback is called, so a callback could not change them:
 
 - `TensorBoardLogger` and `CSVLogger` without a version count the existing folders. In a segment the version is the
   trial's, so that the run of trial 9 is always in `trial_009`.
+- After Ctrl-C, a Trainer ends the process with status 1, and after SIGTERM with status 0. In a segment the status is
+  the one that shells use, 130 or 143. Only a loop with `study.ask` ends with it; other segments report the signal.
 - LightningCLI's `SaveConfigCallback` refuses to train if its file already exists. In a segment the existing file is
   kept: it comes from the trial's first segment or from another run. A check saves no such file.
 """
@@ -12,13 +14,16 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.loggers.folders import trial_version
+from lightning_hwtune.training.segment_end import is_sigterm
 
 __all__ = ["adapt_classes"]
 
@@ -35,19 +40,22 @@ def adapt_classes(package: str) -> None:
             _replace(cls, "_get_next_version", _next_version)
     if (cls := getattr(sys.modules.get(f"{package}.cli"), "SaveConfigCallback", None)) is not None:
         _replace(cls, "setup", _save_config)
+    calls = sys.modules.get(f"{package}.trainer.call")
+    if calls is not None:
+        _replace(calls, "_call_and_handle_interrupt", _with_status)
 
 
-def _replace(cls: type, name: str, method: Callable[..., Any]) -> None:
+def _replace(cls: type | ModuleType, name: str, method: Callable[..., Any]) -> None:
     original = getattr(cls, name, None)
     if original is None or hasattr(original, _MARK):
         return
 
     @functools.wraps(original)
-    def adapted(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def adapted(*args: Any, **kwargs: Any) -> Any:
         segment = current_segment()
         if segment is None:
-            return original(self, *args, **kwargs)
-        return method(segment, original, self, *args, **kwargs)
+            return original(*args, **kwargs)
+        return method(segment, original, *args, **kwargs)
 
     setattr(adapted, _MARK, True)
     setattr(cls, name, adapted)
@@ -57,6 +65,17 @@ def _next_version(segment: ActiveSegment, original: Callable[..., Any], logger: 
     if segment.order.probe_batches is not None:  # a check is not a trial
         return int(original(logger))
     return trial_version(logger, segment)
+
+
+def _with_status(_: ActiveSegment, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return original(*args, **kwargs)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            stop.code = 128 + signal.SIGINT
+        elif is_sigterm(stop):
+            stop.code = 128 + signal.SIGTERM
+        raise
 
 
 def _save_config(

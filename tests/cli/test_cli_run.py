@@ -189,7 +189,9 @@ def test_a_signal_ends_it_and_the_line_it_prints_goes_on(folder: Path):
         family = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         assert process.wait(LIMIT_S) == status, said(folder)
-        assert "hwtune run study.yaml max_trials=2 '~enqueue' train=functions:endless --max-time 1h" in said(folder)
+        assert "hwtune run study.yaml max_trials=2 '~enqueue' train=functions:endless --no-check --max-time 1h" in said(
+            folder
+        )
         assert "Traceback" not in said(folder)
         _, left = psutil.wait_procs(family, timeout=5.0)
         assert [" ".join(p.cmdline()) for p in left if p.status() != psutil.STATUS_ZOMBIE] == []

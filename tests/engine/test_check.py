@@ -21,6 +21,10 @@ def out_of_memory(trial: hwt.Trial) -> None:
     raise MemoryError("unable to allocate 3.00 TiB")
 
 
+def interrupting(trial: hwt.Trial) -> None:
+    raise KeyboardInterrupt
+
+
 def killed(trial: hwt.Trial) -> None:
     os.abort()
 
@@ -69,8 +73,13 @@ def test_a_large_capture_is_named(tmp_path: Path) -> None:
         (functions.silent, hwt.MetricError, ["'error'", "trial.fit(model, data)", "trial.report(epochs"]),
         (out_of_memory, hwt.TrialError, ["3.00 TiB"]),
         (killed, hwt.TrialError, ["SIGABRT"]),
+        (
+            interrupting,
+            hwt.TrialError,
+            ["KeyboardInterrupt (raised by the training code, not by Ctrl-C", "should_stop"],
+        ),
     ],
-    ids=["error", "misnaming", "silent", "memory", "killed"],
+    ids=["error", "misnaming", "silent", "memory", "killed", "interrupting"],
 )
 def test_what_is_wrong_is_told_and_nothing_is_started(
     tmp_path: Path, train: Any, error: type[Exception], said: list[str]

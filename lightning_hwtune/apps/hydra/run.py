@@ -38,7 +38,7 @@ from lightning_hwtune.apps.hydra.batches import Batches, BatchTask
 from lightning_hwtune.apps.hydra.call_end import Ending
 from lightning_hwtune.apps.hydra.command import Command
 from lightning_hwtune.apps.hydra.custom_search_space import custom_overrides
-from lightning_hwtune.apps.hydra.folders import claim_sweep_dir
+from lightning_hwtune.apps.hydra.folders import claim_sweep_dir, has_time
 from lightning_hwtune.apps.hydra.jobs import Jobs, text_of
 from lightning_hwtune.apps.hydra.results import write_results
 from lightning_hwtune.apps.hydra.search import Search, read_search
@@ -146,7 +146,9 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     if not is_ours(config):
         _refuse_groups(study, config)
     study.refuse_foreign_folder()
-    sweep_dir = claim_sweep_dir(study.dir, Path(os.path.abspath(config.hydra.sweep.dir)))
+    is_by_time = has_time(OmegaConf.to_yaml(config.hydra.sweep, resolve=False))
+    wanted = Path(os.path.abspath(config.hydra.sweep.dir))
+    sweep_dir = claim_sweep_dir(study.dir, wanted, is_named_by_time=is_by_time)
     if settings.study == name:
         keep_digest(study.dir, digest)
     for file, text in ((_APP_CONFIG, text_of(jobs.example)), (_APP_OPTIONS, OmegaConf.to_yaml(jobs.options))):

@@ -73,9 +73,15 @@ def run_rank(channel: PipeChannel, listener: int | None) -> None:
             flush_output()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGTERM)
-        ended = Ended(rank, Outcome.ERROR, traceback.format_exc(), order.resource, reached_end=False)
+        text = traceback.format_exc()
+        if isinstance(error, KeyboardInterrupt):  # Ctrl-C does not reach a rank
+            text = f"{text.rstrip()}{_NOT_A_SIGNAL}\n"
+        ended = Ended(rank, Outcome.ERROR, text, order.resource, reached_end=False)
     flush_output()
     channel.send(ended)
+
+
+_NOT_A_SIGNAL = " (raised by the training code, not by Ctrl-C; to end a training early, set trainer.should_stop = True)"
 
 
 def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Channel, rank: int = 0) -> Ended:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from lightning_hwtune.apps.hydra.folders import claim_sweep_dir
+from lightning_hwtune.apps.hydra.folders import claim_sweep_dir, has_time
 from lightning_hwtune.apps.hydra.results import write_results
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Start
@@ -38,6 +39,36 @@ def test_a_directory_of_another_study_is_refused(tmp_path: Path) -> None:
         claim_sweep_dir(tmp_path / "hwtune" / "other", tmp_path / "out")
     assert sorted(os.listdir(tmp_path / "hwtune")) == ["mine"]  # what is refused leaves no folder
     assert os.listdir(tmp_path / "out") == ["hwtune_study.txt"]
+
+
+def test_sweeps_that_begin_in_the_same_second_get_directories_of_their_own(tmp_path: Path) -> None:
+    wanted = tmp_path / "multirun" / "10-00-00"
+    studies = [tmp_path / "hwtune" / name for name in ("a", "b", "c")]
+    taken = [claim_sweep_dir(study, wanted, is_named_by_time=True) for study in studies]
+    assert [path.name for path in taken] == ["10-00-00", "10-00-00_2", "10-00-00_3"]
+    assert [claim_sweep_dir(study, wanted, is_named_by_time=True) for study in studies] == taken  # the same command
+
+
+def test_two_processes_never_claim_the_same_directory(tmp_path: Path) -> None:
+    wanted, n = tmp_path / "multirun" / "10-00-00", 8
+    with ThreadPoolExecutor(n) as pool:
+        claims = [
+            pool.submit(claim_sweep_dir, tmp_path / "hwtune" / str(i), wanted, is_named_by_time=True) for i in range(n)
+        ]
+    assert len({claim.result() for claim in claims}) == n
+
+
+@pytest.mark.parametrize(
+    ("path", "has"),
+    [
+        ("multirun/${now:%Y-%m-%d}/${now:%H-%M-%S}", True),  # Hydra's default
+        ("${paths.log_dir}/${task_name}/multiruns/${ now:%Y }", True),
+        ("multirun/${hydra.job.name}", False),
+        ("out", False),
+    ],
+)
+def test_a_directory_with_the_time_in_its_name_is_recognised(path: str, has: bool) -> None:
+    assert has_time(path) is has
 
 
 def test_study_and_sweep_can_be_moved_together(tmp_path: Path) -> None:
