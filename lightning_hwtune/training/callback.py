@@ -36,6 +36,7 @@ from lightning_hwtune.training.loggers import runs as loggers
 from lightning_hwtune.training.resource_count import ResourceCount
 from lightning_hwtune.training.resume.lightning_state import rewind_to_epoch_end
 from lightning_hwtune.training.resume.state import STATE_KEY, ResumeState
+from lightning_hwtune.training.shared_models import ModelShares
 from lightning_hwtune.training.trial_fit import Weights, late_fit, note_pretraining, unmarked_fits
 from lightning_hwtune.training.untraced import redirect_checkpoints
 from lightning_hwtune.training.value_digest import value_digest
@@ -124,6 +125,7 @@ class RungHooks:
         else:
             internals.limit_batches(trainer, segment.order.probe_batches)
             redirect_checkpoints(trainer, Path(segment.order.trial_dir))
+        self._shares = ModelShares(pl_module, segment)
         self._segment, self._has_begun, self._resume = segment, False, ResumeState(segment)
         self._weights = Weights(pl_module)
         self._count = ResourceCount(segment.order.unit, segment.order.resource, segment.order.max_resource)
@@ -278,11 +280,13 @@ class RungHooks:
         if segment.verdict is None or segment.verdict.kind == VerdictKind.PAUSE or not segment.is_over:
             self.save(trainer, is_end=segment.verdict is None)
         segment.is_trained = True
+        self._shares.ended(pl_module)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Stores the error that ended the fit, in case user code swallows it."""
         if self._segment is not None and not self._segment.is_settled:
             self._segment.fail(exception)
+            self._shares.ended(pl_module)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Ends the reports of this fit and becomes inactive."""

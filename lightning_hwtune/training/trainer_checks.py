@@ -27,6 +27,9 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
             "Trainer(fast_dev_run=...)", trainer.fast_dev_run, "False in a study",
             hint="The check of a new study already trains a few batches first; study.check(train) does only that.",
         )  # fmt: skip
+    if getattr(trainer, "barebones", False):
+        hint = "It switches `self.log` off, which the study reads."
+        raise ArgumentError("Trainer(barebones=...)", True, "False in a study", hint=hint)
     if order.checkpoint is None and trainer.current_epoch > 0:
         raise ArgumentError(
             "Trainer", f"one that has already trained {counted(trainer.current_epoch, 'epochs')}",

@@ -291,6 +291,9 @@ class Trial:
         if kwargs.get("fast_dev_run"):
             hint = "The check of a new study already trains a few batches first; study.check(train) does only that."
             raise ArgumentError("fast_dev_run", kwargs["fast_dev_run"], "False in a study", hint=hint)
+        if kwargs.get("barebones"):
+            hint = "It switches `self.log` off, which the study reads."
+            raise ArgumentError("barebones", True, "False in a study", hint=hint)
         if tree == "pytorch_lightning":
             from lightning_hwtune.training import pytorch_lightning_tree as classes
         else:
