@@ -123,16 +123,16 @@ class MetricError(HwTuneError, LookupError):
 class StudyMismatchError(HwTuneError, ValueError):
     """The given settings differ from those of a stored study. `differences` maps a setting to (stored, given)."""
 
-    def __init__(self, study: str, differences: dict[str, tuple[object, object]]) -> None:
-        self.study, self.differences = study, differences
+    def __init__(self, study: str, differences: dict[str, tuple[object, object]], hint: str = "") -> None:
+        self.study, self.differences, self.hint = study, differences, hint
         lines = "\n".join(f"  {key}: stored {a!r}, given {b!r}" for key, (a, b) in differences.items())
         super().__init__(
             f"study {study!r} exists with other settings, and these cannot change:\n{lines}\n"
-            "Give the stored settings to continue it, or another name to start a new study."
+            + (hint or "Give the stored settings to continue it, or another name to start a new study.")
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.study, self.differences)
+        return type(self), (self.study, self.differences, self.hint)
 
 
 class StudyNotFoundError(HwTuneError, LookupError):

@@ -78,6 +78,7 @@ from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.study_asking import opened_session
 from lightning_hwtune.study_reading import Result, StudyReading
 from lightning_hwtune.study_run import Run, TestFunction, TrainFunction, check_training, profile_training, test_study
+from lightning_hwtune.text import to_start_over
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +212,9 @@ class Study(StudyReading):
         spec.check_rebuilds()
         super().__init__(spec, files, storage, reader)
         if stored is not None and (differences := stored.differences(spec)):
-            raise StudyMismatchError(name, differences)
+            facts = reader.state()
+            is_unused = facts is not None and not any(trial.measurements for trial in facts.trials)
+            raise StudyMismatchError(name, differences, to_start_over(files.root, storage) if is_unused else "")
 
     @classmethod
     @checked_call("Study.load")

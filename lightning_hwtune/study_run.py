@@ -20,7 +20,7 @@ from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
 from lightning_hwtune.engine.checkpoint_tests import run_tests, test_executor
-from lightning_hwtune.engine.devices import check_present
+from lightning_hwtune.engine.devices import check_present, crowded_cores
 from lightning_hwtune.engine.event_callbacks import EventCallback, EventCallbacks
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, await_imports, provider_of
 from lightning_hwtune.engine.executors import Choice, abilities_of_choice, check_here, create_executor, maker_of
@@ -193,7 +193,7 @@ class Run:
 
             loop = Loop(
                 session.controller, executor, session.clock, self.files, tick=tick, save_every=self.save_every,
-                provider=provider_of(executor), inbox=session.inbox,
+                provider=provider_of(executor), inbox=session.inbox, say=lambda text: session.say(text),
             )  # fmt: skip
             try:
                 with signals.acting():
@@ -209,6 +209,8 @@ class Run:
                         view.imported(session.clock.now())
                     session.observers.append(view.on_events)
                     session.note_network_file()
+                    if not self._abilities.provides_nodes and (text := crowded_cores(self.spec.pool)):
+                        session.controller.note_once(spelled(text), "crowded cores", session.clock.now())
                     if text := unjudged_devices(self.spec):
                         session.controller.note_once(spelled(text), "unjudged devices", session.clock.now())
                     done = loop.run()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lightning_hwtune.errors import ArgumentError
@@ -18,6 +20,7 @@ __all__ = [
     "is_name",
     "storable",
     "storable_data",
+    "to_start_over",
 ]
 
 MAX_TEXT = 20_000
@@ -41,6 +44,14 @@ def counted(n: int | str, plural: str) -> str:
 def interrupted_text(folder: object) -> str:
     """Returns what is printed after Ctrl-C, in every interface: where the results are, and what continues the study."""
     return f"interrupted; what was reported is kept in {folder}. {TO_CONTINUE}"
+
+
+def to_start_over(folder: Path, storage: str | None) -> str:
+    """Returns what to do with a study that has no report yet and whose settings were wrong."""
+    start, name = "Nothing was reported yet. To correct the study's settings,", "choose another name for the study."
+    if storage is not None:  # its log is not in the folder
+        return f"{start} {name}"
+    return f"{start} delete it first (rm -r {shlex.quote(str(folder))}), or {name}"
 
 
 def storable(text: str, max_chars: int | None = MAX_TEXT) -> str:

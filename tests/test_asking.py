@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import pickle
 import re
 import signal as signals
 import sys
@@ -553,3 +554,23 @@ def test_a_fork_neither_reports_nor_asks_nor_tells(tmp_path: Path) -> None:
     assert is_refused(lambda: study.ask(progress=False), hwt.StudyLockedError)
     asked_to_the_end(study)
     check_log(study)
+
+
+@pytest.mark.parametrize("has_reported", [False, True])
+def test_the_objectives_of_a_study_without_a_report_can_be_corrected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], has_reported: bool
+) -> None:
+    study = small_study(tmp_path / "my studies")
+    trial = ask(study)
+    if has_reported:
+        trial.report(1, error=0.5)
+    for session in list(open_sessions._open):
+        session.close_at_exit(hwt.MetricError("'error' was never logged"))
+    command = f"(rm -r '{study.dir}')"
+    err = capsys.readouterr().err
+    assert (command in err) is not has_reported
+    with pytest.raises(hwt.StudyMismatchError) as caught:
+        small_study(tmp_path / "my studies", objectives=[hwt.Metric("loss", "min")])
+    assert (command in str(caught.value)) is not has_reported
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert str(copy) == str(caught.value)

@@ -24,6 +24,7 @@ from lightning_hwtune.training.channel import SegmentOrder
 __all__ = [
     "Slots",
     "check_present",
+    "crowded_cores",
     "device_mask",
     "masked",
     "n_device_files",
@@ -31,6 +32,8 @@ __all__ = [
     "resolve",
     "visible_gpus",
 ]
+
+_MOST_PER_CORE = 4  # threads; a few more than one per core are useful, since trials also wait for files and saves
 
 
 def visible_gpus() -> list[str]:
@@ -95,6 +98,18 @@ def resolve(pool: Pool) -> Pool:
         allowed = f"at most {there}; this machine has {counted(there, f'visible {accelerator} devices')}"
         raise ArgumentError("Pool.devices", pool.devices, allowed)
     return dataclasses.replace(pool, accelerator=accelerator, devices=wanted)
+
+
+def crowded_cores(pool: Pool) -> str:
+    """Returns a note if the pool has far more places for trials than this host has cores; otherwise an empty text."""
+    if pool.n_nodes > 1 or pool.accelerator != "cpu":
+        return ""
+    there = n_cpus()
+    if pool.places * pool.threads_per_device <= _MOST_PER_CORE * there:
+        return ""
+    threads = f" with {pool.threads_per_device} threads each" if pool.threads_per_device > 1 else ""
+    places = f"{counted(pool.places, 'places')} for trials{threads} share {counted(there, 'CPU cores')}"
+    return f"the pool's {places}, so trials that train at the same time will be slow: set fewer `Pool(devices=...)`"
 
 
 def check_present(study: str, pool: Pool) -> None:

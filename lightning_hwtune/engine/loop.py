@@ -52,6 +52,7 @@ class Loop:
         is_first_error_fatal: an error before the study's first report ends `run`; otherwise it counts like any other.
         provider: rents the nodes on which segments train; None: they train on this host.
         inbox: the requests of other processes; None: there are none.
+        say: prints a line that is not part of the log.
         wait_s: the longest time for which it waits without a look at the study.
         late_s, end_s: see the constants. Both are 0 on a virtual clock.
     """
@@ -68,6 +69,7 @@ class Loop:
         is_first_error_fatal: bool = True,
         provider: Provider | None = None,
         inbox: Inbox | None = None,
+        say: Callable[[str], None] = lambda text: None,
         wait_s: float = _TICK_S,
         late_s: float = _LATE_S,
         end_s: float = _END_S,
@@ -77,7 +79,7 @@ class Loop:
         self._fatal: TrialError | None = None
         self._looks = LimitLooks(controller, executor, wait_s=wait_s, late_s=late_s, end_s=end_s)
         self._requests = Requests(controller, executor, inbox)
-        self._nodes = None if provider is None else RentedNodes(controller, executor, provider)
+        self._nodes = None if provider is None else RentedNodes(controller, executor, provider, say)
         self._slots = self._nodes or Slots(controller.spec.pool.size)
 
     def run(self) -> Done:

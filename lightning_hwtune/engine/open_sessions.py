@@ -21,9 +21,9 @@ from typing import final
 from lightning_hwtune.engine.event_callbacks import EventCallbacks
 from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.session import Session
-from lightning_hwtune.errors import first_line
+from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.host.session_signals import Signals
-from lightning_hwtune.text import TO_CONTINUE, interrupted_text
+from lightning_hwtune.text import TO_CONTINUE, interrupted_text, to_start_over
 from lightning_hwtune.training.segment_end import interrupt_in, interrupt_text
 
 __all__ = ["OpenSession", "session_of", "take_over"]
@@ -99,6 +99,9 @@ class OpenSession:
         elif error is not None:
             named = first_line("".join(traceback.format_exception_only(error)))[:_MAX_NAMED].rstrip(".")
             text = f"study {self._study[0].name} is interrupted by {named}. {TO_CONTINUE}."
+            trials = self.session.controller.state.trials
+            if isinstance(error, MetricError) and not any(trial.measurements for trial in trials):
+                text += f" {to_start_over(*self._study)}"
             self.session.observers[:] = [self._callbacks.on_events]  # several lines would hide the traceback
             self.session.interrupt(named)
             self.close(f"the loop ended with {named}", error)

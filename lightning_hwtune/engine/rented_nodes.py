@@ -43,11 +43,20 @@ _LEAST_S = 0.001  # between two looks, so that a virtual clock advances
 class RentedNodes:
     """Rents the nodes of one loop. The session of the controller was opened with `rents=True`.
 
+    Args:
+        say: prints a line about what the study waits for.
+
     Raises:
         ArgumentError: the pool has no instance type, or several trials share its devices.
     """
 
-    def __init__(self, controller: Controller, executor: Executor, provider: Provider) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        executor: Executor,
+        provider: Provider,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         if controller.spec.pool.instance is None:
             allowed = "a pool with an instance type, whose nodes can be rented"
             raise ArgumentError("pool", controller.spec.pool, allowed, hint="For example Pool(instance='g5.xlarge').")
@@ -58,6 +67,7 @@ class RentedNodes:
         self._controller, self._executor, self._provider = controller, executor, provider
         self._instance = controller.spec.pool.instance
         self._short_since: float | None = None  # since when work has waited for a node that is not available
+        self._say, self._said_for = say, -1  # for how many nodes the newest line was printed; -1: nothing waits
         self._n_failed = self._n_lost = 0  # nodes that were not ready in time, in a row; lost ones without a report
 
     @property
@@ -125,7 +135,9 @@ class RentedNodes:
                 self._end(node.number, "", now)
         if self._state.running or any(not node.is_ready for node in self._state.nodes_up.values()):
             self._short_since = None if self._short_since is None else now
+            self._said_for = -1
             return answer
+        self._say_what_is_missing()
         if self._short_since is not None and now - self._short_since >= self._provider.timeout_s:
             devices = counted(self._controller.spec.pool.node_size, "free devices")
             text = (
@@ -141,6 +153,18 @@ class RentedNodes:
         if isinstance(answer, Done):
             self.release_all(now)
         return answer
+
+    def _say_what_is_missing(self) -> None:
+        """Prints how many nodes are there if all work waits for another one; once per number of nodes."""
+        there = len(self._state.nodes_up)
+        if self._short_since is None or there == self._said_for:
+            return
+        self._said_for = there
+        be = "is" if there == 1 else "are"
+        self._say(
+            f"waits for another node: {there} of at most {counted(self._state.most_nodes, 'nodes')} {be} there; the "
+            f"session ends if none joins within {counted(f'{self._provider.timeout_s / 60:g}', 'minutes')}"
+        )
 
     def wait_s(self, now: float) -> float:
         """Returns how long the loop may wait for news."""

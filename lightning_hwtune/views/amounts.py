@@ -21,6 +21,7 @@ __all__ = [
     "number",
     "share",
     "size",
+    "trials_text",
     "unit_of",
 ]
 
@@ -84,6 +85,15 @@ def size(n_bytes: float) -> str:
 def money(usd: float) -> str:
     """Returns "12.30 USD"; amounts below one dollar have more digits."""
     return f"{usd:.2f} USD" if usd >= 1 else f"{usd:.2g} USD"
+
+
+def trials_text(n_begun: int, most: int | None) -> str:
+    """Returns "3 of 8 trials"; a limit that was lowered below the trials that have begun is in brackets."""
+    if most is None:
+        return counted(n_begun, "trials")
+    if n_begun > most:
+        return f"{counted(n_begun, 'trials')} (limit {most})"
+    return f"{n_begun} of {counted(most, 'trials')}"
 
 
 def share(part: float, whole: float) -> str:

@@ -22,7 +22,7 @@ from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.views.amounts import config_text, counted, devices_text, duration, money, share, size
+from lightning_hwtune.views.amounts import config_text, counted, devices_text, duration, money, share, size, trials_text
 from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_trainings_text, start_ups, time_left_s
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
@@ -105,6 +105,7 @@ def opening(
     """
     spec = state.spec
     yield Text(f"study {spec.name} in {folder}", style="bold")
+    yield from _too_low(state)
     if is_over:
         yield from _missing_checkpoints(state, folder)
         return
@@ -141,6 +142,14 @@ def opening(
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
         text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
         yield Text(f"{text}Load data inside the function instead.", style="yellow")
+
+
+def _too_low(state: StudyFacts) -> Iterator[Text]:
+    """Yields a note if `max_trials` is below the number of trials that have begun."""
+    n_begun, most = len(state.searched), state.limits.max_trials
+    if most is not None and n_begun > most and not state.is_replicating:
+        text = f"note: `max_trials` is {most}, below the {counted(n_begun, 'trials')} that have begun"
+        yield Text(f"{spelled(text)}: no new trial begins", style="yellow")
 
 
 def _rungs(state: StudyState) -> Iterator[RenderableType]:
@@ -283,7 +292,7 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     if math.isfinite(left_s):
         time_s += f" so far, about {duration(left_s)} left" if left_s >= 1.0 else " so far, almost done"
     parts = [
-        counted(n_begun, "trials") if most is None else f"{n_begun} of {counted(most, 'trials')}",
+        trials_text(n_begun, most),
         f"{state.n_full} fully trained",
         time_s,
         counted(spent, state.ladder.unit)

@@ -54,7 +54,9 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
     console.print(f"next: {commands}", markup=False, soft_wrap=True)
     if limits := _limits_to_raise(state, end):
         raised = " or ".join(f"`{name}`" for name in limits)
-        text = f"{TO_CONTINUE} with a higher {raised}"
+        n_begun, most = len(state.searched), state.limits.max_trials
+        is_lowered = limits == ["max_trials"] and most is not None and n_begun > most
+        text = f"{TO_CONTINUE} with " + (f"{raised} higher than {n_begun}" if is_lowered else f"a higher {raised}")
         if "max_trials" in limits and state.n_failed:
             text += f"; {_failed_count(state.n_failed)}"
         console.print(spelled(text), markup=False, soft_wrap=True)

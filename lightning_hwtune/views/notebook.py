@@ -18,7 +18,7 @@ from rich.text import Text
 from lightning_hwtune.core.events import Event
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.views.amounts import counted, cut, duration, money
+from lightning_hwtune.views.amounts import counted, cut, duration, money, trials_text
 from lightning_hwtune.views.announcements import totals
 from lightning_hwtune.views.front_frame import FrontFrame
 from lightning_hwtune.views.kept_values import without_logged
@@ -87,9 +87,7 @@ class NotebookView(PrintingView):
 def study_html(state: StudyFacts, *, is_driven: bool) -> str:
     """Returns the state of a study as a table, with the front below it."""
     now, limits = state.last_at, state.limits
-    trials = counted(len(state.searched), "trials")
-    if limits.max_trials is not None:
-        trials = f"{len(state.searched)} of {counted(limits.max_trials, 'trials')}"
+    trials = trials_text(len(state.searched), limits.max_trials)
     rows = {
         "state": study_state(state, is_driven),
         "trials": f"{trials}, {state.n_full} fully trained",

@@ -69,7 +69,7 @@ def _trials(entry: Mapping[str, Any]) -> str:
     if entry["trials"] is None:
         return ""
     limit = entry["max_trials"]
-    return f"{entry['trials']} of {limit}" if limit else str(entry["trials"])
+    return f"{entry['trials']} of {limit}" if limit and entry["trials"] <= limit else str(entry["trials"])
 
 
 def _local(at: float | None) -> str:

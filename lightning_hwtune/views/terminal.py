@@ -176,9 +176,11 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "state", f"{entry['state']}{reason}"
     limit = entry["max_trials"]
     exist = (
-        f"{entry['trials']} of {limit} begun, {max(limit - entry['trials'], 0)} to go"
-        if limit
-        else f"{entry['trials']}"
+        f"{entry['trials']}"
+        if not limit
+        else f"{entry['trials']} begun, more than the limit of {limit}"
+        if entry["trials"] > limit
+        else f"{entry['trials']} of {limit} begun, {limit - entry['trials']} to go"
     )
     states = ", ".join(f"{n} {name}" for name, n in entry["trials_by_state"].items() if n)
     yield "trials", f"{exist} ({states})" if states else exist

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from local_bench import Bench
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import KEY, KEY_FILE, LISTEN, Door, address_of, key_of, noted_address
@@ -245,6 +246,31 @@ def test_an_agent_that_arrives_while_a_session_closes_is_sent_away(tmp_path: Pat
     assert not closing.is_alive()
     link.detach()
     silent.close()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_check_says_once_for_how_many_agents_it_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], devices: int
+) -> None:
+    setup = RunSetup(train=print, pool=Pool("cpu", 1, nodes=2), n_ranks=1, payload=tmp_path / "p.pkl", folder=tmp_path)
+    executor = AgentsExecutor(setup, Door(("127.0.0.1", 0), SECRET), 3.0)
+    sink: Any = None
+    executor.start(Bench(tmp_path).order(0, devices))
+    for _ in range(2):
+        executor.wait(sink, 0.0)
+    which = "the first agent" if devices == 1 else "agents: 0 of 2 are ready"
+    limit = "it fails if too few are ready within 10 minutes"
+    assert capsys.readouterr().err == f"the check waits for {which}; {limit}\n"
+    end, _ = call(executor.provider)
+    executor.provider.arrived(executor.provider.agents["n"])
+    executor.wait(sink, 0.0)
+    assert capsys.readouterr().err == (
+        "" if devices == 1 else f"the check waits for agents: 1 of 2 are ready; {limit}\n"
+    )
+    executor.provider.lose(executor.provider.agents["n"], "it left")
+    executor.provider.attend()
+    executor.close()
+    end.close()
 
 
 def test_a_study_without_agents_says_that_it_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

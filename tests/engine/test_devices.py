@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.hardware.pool import Pool
-from lightning_hwtune.engine.devices import Slots, device_mask, n_device_files, resolve, visible_gpus
+from lightning_hwtune.engine.devices import Slots, crowded_cores, device_mask, n_device_files, resolve, visible_gpus
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.cpus import n_cpus
 
@@ -63,6 +63,14 @@ def test_auto_means_this_processs_cores_where_there_is_no_gpu(monkeypatch: pytes
 
 def test_a_cpu_pool_ignores_gpus_and_may_be_larger_than_the_host(gpus: pytest.MonkeyPatch) -> None:
     assert resolve(Pool("cpu", 64)) == Pool("cpu", 64)
+
+
+def test_a_cpu_pool_with_far_more_places_than_cores_is_noted() -> None:
+    most = 4 * n_cpus()
+    assert crowded_cores(Pool("cpu", most + 1)).startswith(f"the pool's {most + 1} places for trials share ")
+    assert "with 2 threads each" in crowded_cores(Pool("cpu", most, threads_per_device=2))
+    for pool in (Pool("cpu", most), Pool("gpu", most + 1), Pool("cpu", most, nodes=2)):
+        assert crowded_cores(pool) == ""
 
 
 @pytest.mark.parametrize("pool", [Pool("gpu", 4), Pool("cuda", 4), Pool("auto", 4)])

@@ -396,15 +396,19 @@ def test_work_waits_for_nodes_that_join_and_the_session_ends_if_none_does(
     controller.create(0.0)
     controller.open(Limits(max_trials=4), 0.0, "host", 1, "0", rents=True)
     curves = SyntheticCurves(study.space, study.scheduler.max_resource)
-    executor = SimulatedExecutor(curves, clock, has_timeouts=True)
+    executor, said = SimulatedExecutor(curves, clock, has_timeouts=True), list[str]()
     done = Loop(
-        controller, executor, clock, NoFolder(), provider=Joined(clock, n_there), is_first_error_fatal=False
-    ).run()
+        controller, executor, clock, NoFolder(), provider=Joined(clock, n_there), is_first_error_fatal=False,
+        say=said.append,
+    ).run()  # fmt: skip
     assert done.reason.rule == rule
     assert len(of(log, ev.NodeRequested)) == n_there  # none is requested that is not there, and none is released idle
     if n_there < max(counts):
         assert 60.0 <= clock.now() < 70.0
         assert "no node with 1 free device joined for 60 s" in done.reason.text
+        there = f"{n_there} of at most 2 nodes {'is' if n_there == 1 else 'are'} there"
+        assert said[-1] == f"waits for another node: {there}; the session ends if none joins within 1 minute"
+    assert len(set(said)) == len(said) == max(counts) - n_there
     controller.close(clock.now(), ev.SessionState.PAUSED, "")
     check(study, log)
 

@@ -67,6 +67,7 @@ def test_every_view_ends_with_the_trials_the_front_and_the_next_command(
     ("limits", "state", "says"),
     [
         ({"max_trials": 4}, "finished", "`max_trials`"),
+        ({"max_trials": 3}, "finished", "`max_trials` higher than 4"),  # it was lowered after 4 had begun
         ({"max_trials": 5}, "finished", ""),  # it stalled, or the searcher has no further configuration
         ({"max_trials": None, "max_time_s": 60.0}, "paused", "`max_time`"),
         ({"max_trials": 4, "max_cost_usd": 1.0}, "paused", "`max_cost`"),
@@ -80,9 +81,12 @@ def test_the_last_line_names_the_limit_that_continues_the_study(
     paper.state.limits = dataclasses.replace(paper.state.limits, **limits)
     last = shown(paper, closed(state, "")).splitlines()[-1]
     assert (
-        last.partition(";")[0] == f"To continue, run the study again with a higher {says}" if says else "next: " in last
+        last.partition(";")[0]
+        == f"To continue, run the study again with {'' if ' higher' in says else 'a higher '}{says}"
+        if says
+        else "next: " in last
     )
-    assert ("failed" in last) is (says == "`max_trials`")  # only there do failed trials count
+    assert ("failed" in last) is says.startswith("`max_trials`")  # only there do failed trials count
 
 
 @pytest.mark.parametrize(("n_failed", "says"), [(0, ""), (1, "1 failed trial counts"), (3, "3 failed trials count")])

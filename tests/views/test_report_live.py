@@ -136,6 +136,19 @@ def test_no_line_is_left_out_however_many_come_at_once(is_terminal):
     assert shown == [f"quiet {number}" for number in range(40)]
 
 
+@pytest.mark.parametrize(("most", "says"), [(4, False), (3, False), (2, True)])
+def test_a_limit_below_the_trials_that_have_begun_is_noted_once(most, says):
+    script = begin(make_spec(), max_trials=most)
+    for number in range(3):
+        script.create(0.0, number, 0.01, 1)
+    for is_over in (False, True):
+        console = screen(is_terminal=False)
+        LinesView(script.state, FOLDER, console).header(None, is_checked=True, is_over=is_over)
+        note = "note: `max_trials` is 2, below the 3 trials that have begun: no new trial begins"
+        assert console.file.getvalue().splitlines().count(note) == says
+    assert totals(script.state, 1.0).startswith("3 trials (limit 2) · " if says else f"3 of {most} trials · ")
+
+
 def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(empty):
     console = screen(is_terminal=False)
     view = LinesView(empty.state, FOLDER, console)
@@ -300,7 +313,7 @@ def test_the_panel_shows_totals_running_segments_and_the_front(paper):
     view.tick(23.0)
     view.close(23.0)
     rows = [line.rstrip() for line in plain(console.file.getvalue()).splitlines()]
-    assert re.match(r"5 of 4 trials · 2 fully trained · 20 s so far, [^·]* · 22 epochs, 3 repea", rows[1])
+    assert re.match(r"5 trials \(limit 4\) · 2 fully trained · 20 s so far, [^·]* · 22 epochs, 3 ", rows[1])
     assert rows[2].split() == [
         "trial",
         "devices",

@@ -166,6 +166,15 @@ def test_an_interrupted_trial_says_what_it_trains_again(empty):
     )
 
 
+def test_a_trial_whose_last_segment_was_not_ended_says_that_nothing_is_left_to_train(empty):
+    empty.create(0.0, 0, 0.01, 1)
+    empty.start(0.0, 0, [0], target=9)
+    empty.report(9.0, 0, 9, 0.5, 9.0, target=9)
+    empty.save(9.0, 0, 9, 9.0)
+    empty.end(9.0, 0, "paused", 9.0, outcome="interrupted", error="study.tell was not called")
+    assert story(empty, 0)[-1].startswith("It has trained to the end, but its last segment was interrupted")
+
+
 @pytest.mark.parametrize(
     ("reached", "target", "says"),
     [(0, 1, "epoch 1 before the next decision"), (1, 3, "epoch 3 before the next decision"),

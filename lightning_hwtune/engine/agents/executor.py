@@ -89,6 +89,7 @@ class AgentsExecutor:
         self._segments: dict[int, RemoteSegment] = {}
         self._is_closed, self._way_to_join, self._launcher = False, way_to_join, launcher
         self._is_warned = self._has_ended = False
+        self._said_for = -1  # for how many agents the newest line about a check that waits was printed
 
     @classmethod
     def check_here(cls, pool: Pool) -> None:
@@ -158,6 +159,20 @@ class AgentsExecutor:
             order = segment.order = dataclasses.replace(order, nodes=chosen)
         if order.nodes and not segment.started and not segment.ends:
             self._start(segment, 0, None)
+        elif not order.nodes and not segment.ends:
+            self._say_what_is_missing(order)
+
+    def _say_what_is_missing(self, order: SegmentOrder) -> None:
+        """Prints for how many agents a segment of the check waits; once per number of agents that are ready."""
+        there = len(self.provider.ready())
+        if there == self._said_for:
+            return
+        self._said_for = there
+        n_nodes = -(-order.num_devices // self._pool.node_size)
+        which = "the first agent" if n_nodes == 1 else f"agents: {there} of {n_nodes} are ready"
+        limit = counted(f"{self.provider.timeout_s / 60:g}", "minutes")
+        text = f"the check waits for {which}; it fails if too few are ready within {limit}"
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
     def _chosen(self, order: SegmentOrder) -> tuple[NodePart, ...]:
         """Returns the nodes for an order that has none; empty as long as too few are ready."""
