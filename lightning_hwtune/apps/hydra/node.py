@@ -25,7 +25,7 @@ ELSEWHERE: Mapping[str, str] = {
 }
 """Keys of study files that are keys of the Optuna sweeper under this name."""
 
-_ABSENT = {"train", "space", "executor"}  # the app trains; the overrides are the space; Hydra's launcher chooses
+_ABSENT = {"train", "space"}  # the app trains; the overrides are the space
 
 
 def _n_jobs(value: Any) -> int | None:
@@ -134,7 +134,6 @@ NOT_IN_HWTUNE: Mapping[str, str] = {
     "train": "the app itself is the training function",
     "space": "write the search space as overrides, such as model.lr='interval(1e-4, 1e-1)', or set "
     "`hydra.sweeper.params`",
-    "executor": "set Hydra's launcher, such as `hydra/launcher=joblib`",
 }
 """Keys that users look for in `hydra.sweeper.hwtune`, and what to do instead."""
 

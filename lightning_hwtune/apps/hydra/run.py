@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
@@ -46,6 +46,7 @@ from lightning_hwtune.apps.hydra.settings import HYDRA_SPELLING, SweepSettings, 
 from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest, n_trials_begun
 from lightning_hwtune.apps.hydra.sweep_process import SweepProcess
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.engine.executors import Choice, abilities_of_choice, check_here
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError, StudyNotFoundError
 from lightning_hwtune.forms.given import by_default
 from lightning_hwtune.names.spelling import spell_by, spelled
@@ -143,6 +144,7 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     study = _study(settings, batch_size_key)
     given.check_directions(study.spec.objectives)
     check_batch_size(batch_size_key, study.spec, jobs)
+    _check_executor(settings.run["executor"], study, config)
     if not is_ours(config):
         _refuse_groups(study, config)
     study.refuse_foreign_folder()
@@ -230,10 +232,10 @@ def _value_objectives(given: SweepSettings, jobs: Jobs) -> list[Any]:
     return jobs.configs.shared(lambda facts: given.value_objectives(facts.monitors), argument, allowed, hint)
 
 
-def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> str | Batches:
-    """Returns what trains the segments: our own processes, or the launcher that the user has chosen."""
+def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> Choice:
+    """Returns what trains the segments: the chosen executor, or the launcher that the user has chosen."""
     if is_ours(sweep.config):
-        return "local"
+        return cast("Choice", sweep.settings.run["executor"])
     app, config = sweep.app, copy.deepcopy(sweep.config)
     config.hydra.sweep.dir = str(sweep.sweep_dir)
     resumes_by_argument = app.overrides.ckpt_path_key is not None
@@ -249,7 +251,7 @@ def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFun
     return Batches(launcher, app.overrides, app.dirs, first_name, sweep.study.dir / "scratch" / "batches")
 
 
-def _run(sweep: _Sweep, executor: str | Batches) -> None:
+def _run(sweep: _Sweep, executor: Choice) -> None:
     write_whole(sweep.sweep_dir / "multirun.yaml", OmegaConf.to_yaml(sweep.config))
     if sweep.settings.enqueue:
         sweep.study.enqueue(*sweep.settings.enqueue)
@@ -279,6 +281,18 @@ def _refuse_groups(study: Study, config: DictConfig) -> None:
         hint = "Leave out hydra/launcher: the sweeper itself can train a trial on several devices of this host."
         received = f"{launcher_name(config)} for trials on {counted(max(counts), 'devices')}"
         raise ArgumentError("hydra/launcher", received, "one device per trial", hint=hint)
+
+
+def _check_executor(chosen: Choice, study: Study, config: DictConfig) -> None:
+    """Refuses an executor that trains in this process, one beside a launcher, and one that cannot work here."""
+    argument = "hydra.sweeper.hwtune.executor"
+    if abilities_of_choice(chosen).trains_here:
+        raise ArgumentError(argument, chosen, "an executor that trains in processes of its own, such as 'local'")
+    if not is_ours(config) and chosen != "local":
+        raise ArgumentError(
+            argument, chosen, "'local' with a launcher", hint="Leave out hydra/launcher or the executor."
+        )
+    check_here(chosen, study.spec.pool)
 
 
 def _refuse_shadow_copies(environ: Mapping[str, str]) -> None:

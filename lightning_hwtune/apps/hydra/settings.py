@@ -253,7 +253,7 @@ HYDRA_SPELLING = Spelling(
     as_override,
     prefix="hydra.sweeper.hwtune.",
     names={key: f"hydra.sweeper.{name}" for key, name in ELSEWHERE.items()},
-    absent=("executor", "progress"),
+    absent=("progress",),
 )
 """How messages spell the settings of a sweep."""
 

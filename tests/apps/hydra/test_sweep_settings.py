@@ -49,7 +49,7 @@ def study(n_begun: int = 0, **changes: Any) -> StudySettings:
 
 def test_the_schema_has_the_keys_of_study_files_with_their_defaults() -> None:
     own = OmegaConf.to_container(OmegaConf.structured(HwtuneConf))
-    elsewhere = {"study", "train", "space", "max_trials", "max_parallel", "executor", "storage"}
+    elsewhere = {"study", "train", "space", "max_trials", "max_parallel", "storage"}
     assert set(own) == set(FILE_KEYS) - elsewhere | OF_THE_APP
     for name in set(own) - OF_THE_APP - {"objectives", "scheduler", "preload", "callbacks"}:
         assert own[name] == FILE_KEYS[name].default, name
@@ -176,7 +176,6 @@ def test_another_tools_name_gets_an_answer() -> None:
         ("n_jobs", "hydra.sweeper.n_jobs"),
         ("storage", "hydra.sweeper.storage"),
         ("parameters", "hydra.sweeper.params"),
-        ("executor", "hydra/launcher"),
         ("trainable", "the app itself"),
         ("sampler", "use `searcher`"),
     ],
