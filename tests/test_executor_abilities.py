@@ -14,6 +14,7 @@ from passing_executor import PassingExecutor
 from study_bench import small_study
 
 import lightning_hwtune as hwt
+from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.executor import RunSetup
 from lightning_hwtune.engine.inline import InlineExecutor
 from lightning_hwtune.engine.local import LocalExecutor
@@ -85,7 +86,7 @@ def test_a_study_that_needs_more_devices_is_refused(
 @pytest.mark.parametrize("cls", [Here, Pairs])
 def test_a_study_that_an_executor_can_train_is_accepted(tmp_path: Path, cls: Any) -> None:
     study = small_study(tmp_path, space=DEVICES)
-    check_run(study._spec, hwt.study.Limits(max_trials=1), executor=path(cls))
+    check_run(study._spec, Limits(max_trials=1), executor=path(cls))
 
 
 @pytest.mark.parametrize(

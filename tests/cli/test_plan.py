@@ -87,7 +87,7 @@ def test_a_study_file_gives_scheduler_trials_pool_and_limits(tmp_path: Path) -> 
     path.write_text(STUDY_FILE)
     document = found(f"{path} max_time=2h max_cost=100 --unit-s 60 --speeds 1=1,2=1.5")
     assert (document["deadline_s"], document["budget_usd"]) == (7200, 100)
-    assert [item["devices"] for item in document["plans"]] == ["1", "2"]
+    assert [item["devices"] for item in document["plans"]] == ["1", "2", "1, 1, 1"]  # the last one is SEER-style
     assert document["plans"][0]["usd"] == pytest.approx(2 * 3.6 * document["plans"][0]["seconds"] / 3600)
     assert found(f"{path} --unit-s 60 --trials 3 --deadline 1h")["deadline_s"] == 3600
     elsewhere = found(f"{path} pool.accelerator=gpu pool.devices=64 --unit-s 60 --speeds 1=1,64=20")

@@ -38,6 +38,9 @@ from lightning_hwtune.views.terminal import print_frame
 CONFIDENCE = ["probability", "within_noise", "checkpoint"]
 
 
+NOTHING_ADDED = {"test": {}, "test_error": "", "notes": {}, "logged": {}}
+
+
 def test_the_full_front_as_entries(paper):
     assert front_entries(paper.state) == [
         {
@@ -46,6 +49,7 @@ def test_the_full_front_as_entries(paper):
             "devices": 1,
             "objectives": {"error": 0.2, "train_s": 9.0, "cost_usd": 0.009000000000000001},
             "epochs": 9,
+            **NOTHING_ADDED,
             "checkpoint": "trials/001/3.ckpt",
             "probability": 1.0,
             "within_noise": False,
@@ -56,6 +60,7 @@ def test_the_full_front_as_entries(paper):
             "devices": 1,
             "objectives": {"error": 0.25, "train_s": 5.0, "cost_usd": 0.005},
             "epochs": 9,
+            **NOTHING_ADDED,
             "checkpoint": "trials/000/2.ckpt",
             "probability": 0.869,
             "within_noise": False,

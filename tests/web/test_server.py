@@ -26,10 +26,15 @@ from lightning_hwtune.web.access import stored_token
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("studies")
-    store(folder, "first", 3)
-    store(folder, "second study", 5)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("studies")
+    store(found, "first", 3)
+    store(found, "second study", 5)
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(folder, tmp_path_factory.mktemp("state")) as found:
         yield found
 
@@ -120,8 +125,7 @@ def test_only_the_page_itself_changes_a_study(tmp_path: Path) -> None:
             assert [data for _, data in Inbox(log).pending()] == [{"kind": "stop-trial", "trial_id": paused[0]}]
 
 
-def test_the_studies_are_those_of_the_command(server: Served, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = next(path for path in tmp_path_factory.getbasetemp().iterdir() if path.name.startswith("studies"))
+def test_the_studies_are_those_of_the_command(server: Served, folder: Path) -> None:
     printed = CliRunner().invoke(app, ["status", "--dir", str(folder), "--format", "json"]).stdout
     assert json.loads(server.get("/data/studies", server.cookie())[2]) == json.loads(printed)
 

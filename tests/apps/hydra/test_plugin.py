@@ -11,7 +11,7 @@ import pytest
 from sweeps import PLAIN
 
 HEAVY = {"torch", "lightning", "pytorch_lightning", "numpy", "pandas", "scipy", "sqlalchemy", "matplotlib", "rich"}
-LIGHT = ("errors", "forms", "names", "text")
+LIGHT = ("errors", "forms", "names", "text", "tracebacks")
 
 
 def run(*arguments: str, **variables: str) -> str:
