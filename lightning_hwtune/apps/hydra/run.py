@@ -284,10 +284,10 @@ def _refuse_groups(study: Study, config: DictConfig) -> None:
 
 
 def _check_executor(chosen: Choice, study: Study, config: DictConfig) -> None:
-    """Refuses an executor that trains in this process, one beside a launcher, and one that cannot work here."""
+    """Refuses an executor that trains in this process, one that is chosen together with a launcher, and one that cannot work here."""
     argument = "hydra.sweeper.hwtune.executor"
     if abilities_of_choice(chosen).trains_here:
-        raise ArgumentError(argument, chosen, "an executor that trains in processes of its own, such as 'local'")
+        raise ArgumentError(argument, chosen, "an executor that trains in separate processes, such as 'local'")
     if not is_ours(config) and chosen != "local":
         raise ArgumentError(
             argument, chosen, "'local' with a launcher", hint="Leave out hydra/launcher or the executor."

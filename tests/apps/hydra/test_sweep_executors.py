@@ -20,7 +20,7 @@ SEARCH = ["lr=interval(0.01,0.2)", "hydra.sweeper.study_name=s", "hydra.sweeper.
 @pytest.mark.parametrize(
     ("more", "received", "allowed"),
     [
-        (["hydra.sweeper.hwtune.executor=inline"], "'inline'", "trains in processes of its own"),
+        (["hydra.sweeper.hwtune.executor=inline"], "'inline'", "trains in separate processes"),
         (["hydra.sweeper.hwtune.executor=agents", "hydra/launcher=joblib"], "'agents'", "Leave out hydra/launcher"),
         (["hydra.sweeper.hwtune.executor=slurm"], "'slurm'", "allocation of Slurm"),
     ],
