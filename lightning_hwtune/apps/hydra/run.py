@@ -284,7 +284,7 @@ def _refuse_groups(study: Study, config: DictConfig) -> None:
 
 
 def _check_executor(chosen: Choice, study: Study, config: DictConfig) -> None:
-    """Refuses an executor that trains in this process, one that is chosen together with a launcher, and one that cannot work here."""
+    """Refuses an executor that trains in this process, one together with a launcher, and one that cannot work here."""
     argument = "hydra.sweeper.hwtune.executor"
     if abilities_of_choice(chosen).trains_here:
         raise ArgumentError(argument, chosen, "an executor that trains in separate processes, such as 'local'")
