@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any, final
 
 from hydra.core.plugins import Plugins
 from hydra.errors import CompactHydraException
@@ -235,7 +235,7 @@ def _value_objectives(given: SweepSettings, jobs: Jobs) -> list[Any]:
 def _executor(sweep: _Sweep, hydra_context: HydraContext, task_function: TaskFunction) -> Choice:
     """Returns what trains the segments: the chosen executor, or the launcher that the user has chosen."""
     if is_ours(sweep.config):
-        return cast("Choice", sweep.settings.run["executor"])
+        return sweep.settings.run["executor"]
     app, config = sweep.app, copy.deepcopy(sweep.config)
     config.hydra.sweep.dir = str(sweep.sweep_dir)
     resumes_by_argument = app.overrides.ckpt_path_key is not None
