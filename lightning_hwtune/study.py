@@ -486,11 +486,14 @@ class Study(StudyReading):
             StudyNotFoundError: the study has not begun.
             StudyLockedError: another process is running this study.
         """
-        from lightning_hwtune.views.kept_values import tests_frame
+        from lightning_hwtune.views.kept_values import tests_frame, untouched_lines
+        from lightning_hwtune.views.live import printer
 
         state = self.state()
         numbers = finalists(state, trials, "trials")
         left = untested(state, numbers, again=again)
+        for line in untouched_lines(state, [number for number in numbers if number not in left]):
+            printer(enabled=progress)(line)
         if left:
             self.close()
             test_study(

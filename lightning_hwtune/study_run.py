@@ -19,7 +19,7 @@ from lightning_hwtune.core.ladder_choice import likely_spec
 from lightning_hwtune.core.replication import Replication
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.engine.check import Check, run_check
-from lightning_hwtune.engine.checkpoint_tests import run_tests, test_executor
+from lightning_hwtune.engine.checkpoint_tests import function_name, run_tests, test_executor
 from lightning_hwtune.engine.devices import check_present, crowded_cores
 from lightning_hwtune.engine.event_callbacks import EventCallback, EventCallbacks
 from lightning_hwtune.engine.executor import Abilities, Executor, RunSetup, await_imports, provider_of
@@ -40,7 +40,7 @@ from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.settings.run_rules import check_instances, check_run, unjudged_devices
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.profiles import PROFILE, write_profile
-from lightning_hwtune.text import interrupted_text
+from lightning_hwtune.text import TO_TEST_THE_REST, interrupted_text
 from lightning_hwtune.training.context import require_no_segment
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def test_study(
 
     check_present(spec.name, spec.pool)
     with (
-        _message_at_exit(f"{interrupted_text(files.root)}."),
+        _message_at_exit(f"{interrupted_text(files.root, TO_TEST_THE_REST)}."),
         Signals() as signals,
         test_executor(function, files, preload) as executor,
         Session(spec, files, None, storage=storage) as session,
@@ -296,7 +296,7 @@ def test_study(
         session.ends_as_before(closed)
         say = printer(enabled=progress)
         with signals.acting():
-            run_tests(session, executor, trials, lambda *result: say(test_line(*result)))
+            run_tests(session, executor, trials, function_name(function), lambda *result: say(test_line(*result)))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from lightning_hwtune.errors import ArgumentError
 __all__ = [
     "MAX_TEXT",
     "TO_CONTINUE",
+    "TO_TEST_THE_REST",
+    "brief",
     "check_text",
     "counted",
     "interrupted_text",
@@ -29,6 +31,9 @@ MAX_TEXT = 20_000
 TO_CONTINUE = "To continue, run the study again"
 """What every interface says of a study that can continue; the same script, command or notebook cell runs it again."""
 
+TO_TEST_THE_REST = "To test what is missing, do the same again"
+"""What every interface says of tests of checkpoints that were interrupted."""
+
 _KEPT = frozenset("\n\t")
 # controls and halves of surrogate pairs are not text; marks that reverse the text around them hide what it says
 _BAD_CATEGORIES = frozenset({"Cc", "Cs"})
@@ -41,9 +46,17 @@ def counted(n: int | str, plural: str) -> str:
     return f"{n} {_singular(plural) if str(n) == '1' else plural}"
 
 
-def interrupted_text(folder: object) -> str:
+def interrupted_text(folder: object, to_continue: str = TO_CONTINUE) -> str:
     """Returns what is printed after Ctrl-C, in every interface: where the results are, and what continues the study."""
-    return f"interrupted; what was reported is kept in {folder}. {TO_CONTINUE}"
+    return f"interrupted; what was reported is kept in {folder}. {to_continue}"
+
+
+def brief(text: str, max_chars: int) -> str:
+    """Returns a line of at most `max_chars` characters. A longer one ends after a word, with an ellipsis."""
+    if len(text) <= max_chars:
+        return text
+    head = text[: max_chars - 3]  # a text without spaces is cut anywhere
+    return f"{head.rpartition(' ')[0] or head[:-1]} ..."
 
 
 def to_start_over(folder: Path, storage: str | None) -> str:

@@ -313,6 +313,34 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hwtune(tmp_path, "test", "my_tests:nothing").exit_code == 1
 
 
+@pytest.mark.training
+def test_the_command_says_what_it_does_not_test_and_how_to_continue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = searched(tmp_path)
+    good = "def good(trial):\n    return {'a': 1}\n"
+    (tmp_path / "two_tests.py").write_text(good + good.replace("good", "bad").replace("1", "2"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    best = str(study.best.trial_id)
+    assert "not tested" not in hwtune(tmp_path, "test", "two_tests:good", best).stdout
+    said = f"not tested: trial {best} already has the results of two_tests:good. To test again: again=True, or --again."
+    assert said in hwtune(tmp_path, "test", "two_tests:bad", best).stdout
+    assert "not tested" not in hwtune(tmp_path, "test", "two_tests:bad", best, "--again").stdout
+    state = study.state()
+    copied = facts_from_data(state.spec, json.loads(json.dumps(facts_to_data(state))))
+    assert copied.trials[int(best)].tested_by == "two_tests:bad"
+
+    def interrupt(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lightning_hwtune.study_run.run_tests", interrupt)
+    stopped = hwtune(tmp_path, "test", "two_tests:bad", best, "--again")
+    assert stopped.exit_code == 130
+    assert "To test what is missing, do the same again:\n" in stopped.stderr
+    assert f" test two_tests:bad {best} --again --dir " in stopped.stderr
+
+
 @pytest.mark.parametrize("found", [None, 3, [], {}, {"a": "text"}, {1: 2.0}, "text"])
 def test_other_results_of_a_test_are_refused(found: Any) -> None:
     with pytest.raises(TrialError, match="the test function returned"):

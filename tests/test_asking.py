@@ -465,6 +465,14 @@ def test_one_line_follows_the_traceback_of_another_error(
     assert study.state().closed.reason == named  # type: ignore[union-attr]
 
 
+def test_a_long_error_is_cut_between_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = given_up_by(tmp_path, None, ValueError("eleven more " * 60))
+    reason = study.state().closed.reason  # type: ignore[union-attr]
+    assert reason.endswith((" eleven ...", " more ..."))
+    assert len(reason) > 380
+    assert capsys.readouterr().err.endswith(f" by {reason} To continue, run the study again.\n")
+
+
 def test_a_loop_that_just_ends_says_that_tell_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = given_up_by(tmp_path, None, None)
     out, err = capsys.readouterr()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
-from lightning_hwtune.text import MAX_TEXT, counted, storable, storable_data
+from lightning_hwtune.text import MAX_TEXT, brief, counted, storable, storable_data
 
 TEXTS = st.text(st.characters(categories=None), max_size=50)
 
@@ -176,3 +176,11 @@ def test_every_message_has_a_singular() -> None:
         for text in _plurals_only(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("one two", "one two"), ("one two three", "one two ..."), ("one twothree", "one ..."), ("x" * 20, "xxxxxxx ...")],
+)
+def test_a_line_is_cut_between_words(text: str, shown: str) -> None:
+    assert brief(text, 11) == shown

@@ -12,7 +12,7 @@ import typer
 from lightning_hwtune.cli import front_output
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
 from lightning_hwtune.stored_study import StoredStudy
-from lightning_hwtune.text import interrupted_text
+from lightning_hwtune.text import TO_CONTINUE, interrupted_text
 from lightning_hwtune.views.study_location import short_path
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def run_and_show(
 
 
 @contextlib.contextmanager
-def continued_by(folder: Path, again: str) -> Iterator[None]:
-    """Ends the command after a signal, and prints the command line that continues the study.
+def continued_by(folder: Path, again: str, to_continue: str = TO_CONTINUE) -> Iterator[None]:
+    """Ends the command after a signal, and prints the command line that continues the study, or its tests.
 
     Raises:
         typer.Exit: the study was ended by Ctrl-C or SIGTERM.
@@ -92,7 +92,7 @@ def continued_by(folder: Path, again: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        typer.echo(f"\n{interrupted_text(short_path(folder))}:\n  {again}", err=True)
+        typer.echo(f"\n{interrupted_text(short_path(folder), to_continue)}:\n  {again}", err=True)
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lightning_hwtune.cli.arguments import DIR, Dir, Name, Quiet, Storage, import_from_here
+from lightning_hwtune.cli.arguments import DIR, Dir, Name, Quiet, Storage, command_line, import_from_here
 from lightning_hwtune.cli.output import Format, write_frame
 
 __all__ = ["run_test"]
@@ -35,12 +35,17 @@ def run_test(
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
     """Run a test function on the checkpoint of each trial of the front, and show and keep the results."""
+    from lightning_hwtune.cli.study_run import continued_by
     from lightning_hwtune.cli.study_selection import choose
     from lightning_hwtune.engine.payload import ImportedFunction
+    from lightning_hwtune.text import TO_TEST_THE_REST
 
     import_from_here()
     chosen = choose(dir, study, storage).study
     imported = ImportedFunction(function, "function")
-    frame = chosen.test(imported, trials or None, again=again, progress=not quiet and form is Format.TABLE)
+    words = ["test", function, *map(str, trials or ())]
+    options = {"again": again or None, "dir": None if dir == DIR else dir, "study": study, "storage": storage}
+    with continued_by(chosen.dir, command_line(words, options), TO_TEST_THE_REST):
+        frame = chosen.test(imported, trials or None, again=again, progress=not quiet and form is Format.TABLE)
     title = f"tests of {chosen.name}"
     write_frame(form, frame=lambda: frame, data=lambda: frame.to_dict("records"), title=title, empty="")

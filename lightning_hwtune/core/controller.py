@@ -247,9 +247,9 @@ class Controller:
         if key not in noted or (type(noted[key]), noted[key]) != (type(value), value):
             self._write(ev.ValueNoted(at=now, trial_id=trial_id, key=key, value=value))
 
-    def tested(self, trial_id: int, values: Mapping[str, float], error: str, digest: str, now: float) -> None:
-        """Writes the results of a test of a trial's checkpoint, or the error that it ended with."""
-        self._write(ev.Tested(at=now, trial_id=trial_id, values=dict(values), error=error, digest=digest))
+    def tested(self, trial_id: int, values: Mapping[str, float], now: float, **facts: str) -> None:
+        """Writes the results of a test of a trial's checkpoint; `facts` are the other fields of `events.Tested`."""
+        self._write(ev.Tested(at=now, trial_id=trial_id, values=dict(values), **facts))
 
     def begin(self, decision: Start | Resume, slots: Sequence[int], now: float) -> Segment:
         """Carries out a decision of `ask` on these device slots; returns the new segment."""

@@ -427,15 +427,18 @@ class Tested(Event):
         values: the results by name; empty after an error.
         error: the traceback or the cause; empty if there is none.
         digest: of the checkpoint file.
+        function: the name of the function; empty in older logs.
     """
 
     trial_id: int
     values: Mapping[str, float]
     error: str
     digest: str
+    function: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", storable(self.error))
+        object.__setattr__(self, "function", storable(self.function))
 
 
 _TYPES: dict[str, type[Event]] = {

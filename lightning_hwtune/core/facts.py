@@ -558,7 +558,7 @@ class StudyFacts:
 
     def _tested(self, event: ev.Tested) -> None:
         trial = self.trials[event.trial_id]
-        trial.tested, trial.test_error = event.values, event.error
+        trial.tested, trial.test_error, trial.tested_by = event.values, event.error, event.function
 
 
 _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {

@@ -141,6 +141,7 @@ class TrialRecord:
         logged: the numbers that it had logged at its newest rung, without objectives and constraints.
         noted: the values that its training has noted with `trial.note`, by key.
         tested: the results of the newest test of its checkpoint, see `events.Tested`. test_error: why it has none.
+            tested_by: the name of the function that tested it.
         reference_devices: the number of devices of its first segment, or the `reference` of the policy; 0 before that.
             Its measured objectives are given at this count.
     """
@@ -175,6 +176,7 @@ class TrialRecord:
     noted: Mapping[str, Any] = field(default_factory=dict)
     tested: Mapping[str, float] = field(default_factory=dict)
     test_error: str = ""
+    tested_by: str = ""
     stopped_because: str = ""
 
     @property

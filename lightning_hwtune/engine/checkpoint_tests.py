@@ -16,7 +16,7 @@ from lightning_hwtune.core.record import Checkpoint, Outcome, TrialRecord
 from lightning_hwtune.engine.check_segment import train_segment
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.local import LocalExecutor
-from lightning_hwtune.engine.payload import check_function, write_payload
+from lightning_hwtune.engine.payload import ImportedFunction, check_function, write_payload
 from lightning_hwtune.engine.segment_orders import segment_order
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError, CheckpointError
@@ -24,7 +24,7 @@ from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.text import storable
 from lightning_hwtune.training.checkpoint_test import CheckpointTest
 
-__all__ = ["run_tests", "test_executor", "untested"]
+__all__ = ["function_name", "run_tests", "test_executor", "untested"]
 
 
 Done = Callable[[int, Mapping[str, float], str], object]
@@ -67,8 +67,20 @@ def test_executor(function: Callable[[Any], Any], files: StudyFiles, preload: Se
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_tests(session: Session, executor: LocalExecutor, trials: Sequence[int], done: Done) -> None:
-    """Tests the checkpoints of these trials, and logs each result; `done` is called after each test."""
+def function_name(function: Callable[[Any], Any]) -> str:
+    """Returns a test function as `module:name`; the name of its class if it has no name."""
+    if isinstance(function, ImportedFunction):
+        return function.path
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def run_tests(session: Session, executor: LocalExecutor, trials: Sequence[int], function: str, done: Done) -> None:
+    """Tests the checkpoints of these trials, and logs each result; `done` is called after each test.
+
+    Args:
+        function: the name of the test function, for the log.
+    """
     for trial_id in trials:
         trial = session.controller.state.trials[trial_id]
         checkpoint = trial.measured_checkpoint
@@ -77,7 +89,7 @@ def run_tests(session: Session, executor: LocalExecutor, trials: Sequence[int], 
             values, error = _result(session, executor, trial, checkpoint)
         except CheckpointError as lost:
             values, error = {}, f"{type(lost).__name__}: {lost}"
-        session.controller.tested(trial_id, values, error, digest, session.clock.now())
+        session.controller.tested(trial_id, values, session.clock.now(), error=error, digest=digest, function=function)
         done(trial_id, values, error)
 
 

@@ -23,13 +23,13 @@ from lightning_hwtune.engine.manual import Manual
 from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import MetricError, first_line
 from lightning_hwtune.host.session_signals import Signals
-from lightning_hwtune.text import TO_CONTINUE, interrupted_text, to_start_over
+from lightning_hwtune.text import TO_CONTINUE, brief, interrupted_text, to_start_over
 from lightning_hwtune.training.segment_end import interrupt_in, interrupt_text
 
 __all__ = ["OpenSession", "session_of", "take_over"]
 
 _GIVEN_UP = "given up: study.tell was not called, and the study was opened again in this process"
-_MAX_NAMED = 200
+_MAX_NAMED = 400
 _open: list[OpenSession] = []
 
 
@@ -97,8 +97,9 @@ class OpenSession:
         if self._signal(error):
             text = f"\n{interrupted_text(self._study[0])}."
         elif error is not None:
-            named = first_line("".join(traceback.format_exception_only(error)))[:_MAX_NAMED].rstrip(".")
-            text = f"study {self._study[0].name} is interrupted by {named}. {TO_CONTINUE}."
+            named = brief(first_line("".join(traceback.format_exception_only(error))).rstrip("."), _MAX_NAMED)
+            dot = "" if named.endswith("...") else "."
+            text = f"study {self._study[0].name} is interrupted by {named}{dot} {TO_CONTINUE}."
             trials = self.session.controller.state.trials
             if isinstance(error, MetricError) and not any(trial.measurements for trial in trials):
                 text += f" {to_start_over(*self._study)}"

@@ -25,7 +25,7 @@ from lightning_hwtune.store.log import EventLog
 
 __all__ = ["CachedFacts", "FactsCache"]
 
-_FORM = 4
+_FORM = 5
 
 
 @final

@@ -16,7 +16,16 @@ from lightning_hwtune.views.amounts import number
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["chosen_columns", "kept_cells", "kept_columns", "kept_keys", "test_line", "tests_frame", "without_logged"]
+__all__ = [
+    "chosen_columns",
+    "kept_cells",
+    "kept_columns",
+    "kept_keys",
+    "test_line",
+    "tests_frame",
+    "untouched_lines",
+    "without_logged",
+]
 
 _LOGGED = "logged/"
 _KEPT: Mapping[str, tuple[str, Callable[[TrialRecord], Mapping[str, Any]]]] = {
@@ -71,6 +80,19 @@ def test_line(trial_id: int, values: Mapping[str, float], error: str) -> str:
     """Returns the line that is printed after a test."""
     found = ", ".join(f"{name} {number(value)}" for name, value in values.items())
     return f"trial {trial_id}: the test failed: {first_line(error)}" if error else f"trial {trial_id}: {found}"
+
+
+def untouched_lines(state: StudyFacts, trial_ids: Sequence[int]) -> list[str]:
+    """Returns one line per function whose results these trials have, so that they are not tested again."""
+    by_function: dict[str, list[int]] = {}
+    for trial_id in dict.fromkeys(trial_ids):
+        by_function.setdefault(state.trials[trial_id].tested_by, []).append(trial_id)
+    return [
+        f"not tested: {'trial' if len(ids) == 1 else 'trials'} {', '.join(map(str, ids))} already "
+        f"{'has' if len(ids) == 1 else 'have'} the results of {function or 'an earlier test'}. "
+        "To test again: again=True, or --again."
+        for function, ids in by_function.items()
+    ]
 
 
 def without_logged(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import shutil
@@ -10,13 +11,16 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import lightning_hwtune as hwt
-from lightning_hwtune.cli.command import _as_job
+from lightning_hwtune.cli.command import _as_job, _overrides
 from lightning_hwtune.cli.commands import app
+from lightning_hwtune.engine.payload import write_payload
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.settings import StudySettings
 
 ROOT = Path(__file__).parents[2]
 FUNCTION = """
@@ -81,6 +85,48 @@ def test_a_function_is_trained_alone_by_its_study_file(folder: Path):
     assert (alone.state.value, alone.segment, alone.resource) == ("completed", 1, 9)
     assert "Give the study file: hwtune command 0 STUDY.yaml" in hwtune("command", 0, "--study", "small", status=1)
     assert "a trial from 0 to 5" in hwtune("command", 17, "study.yaml", "--study", "small", status=1)
+
+
+def test_a_function_of_a_script_is_not_imported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "alone_function.py").write_text(FUNCTION)
+    (folder / "study.yaml").write_text(STUDY)
+    hwtune("run", "study.yaml", "--quiet")
+    (folder / "net_of_a_script.py").write_text(FUNCTION)
+    write_payload(importlib.import_module("net_of_a_script").train, folder / "hwtune" / "small")
+    monkeypatch.delitem(sys.modules, "net_of_a_script")
+    (folder / "net_of_a_script.py").unlink()
+    assert "Give the study file: hwtune command 0 STUDY.yaml" in hwtune("command", 0, "--study", "small", status=1)
+
+
+POINT = "{lr: 0.01, width: 9, depth: 1, dropout: 0, weight_decay: 0.01, batch_size: 64, devices: 1}"
+DEVICES = "devices: {type: num_devices, counts: [1, 2]}"
+SCHEDULER = "scheduler: {name: asha, max_epochs: 27, eta: 3}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"seed: 0": f"enqueue: [{POINT}]"},
+        {SCHEDULER: "max_epochs: 27"},
+        {DEVICES: "", "seed: 0": "allocation: {name: doubling, max_devices: 2}", "  - cost_usd": ""},
+    ],
+)
+def test_what_does_not_suit_one_configuration_is_changed(folder: Path, changes: dict[str, str]) -> None:
+    text = (ROOT / "configs" / "study" / "demo.yaml").read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "study.yaml").write_text(text)
+    spec = StudySettings.load("study.yaml").spec()
+    trial = SimpleNamespace(config=spec.space.sample(np.random.default_rng(0)), num_devices=2)
+    state = SimpleNamespace(spec=spec, trials=[trial], ladder=spec.scheduler.ladder)
+    alone = StudySettings.load("study.yaml", _overrides(state, 0, Path("study.yaml")))
+    assert alone.study == "demo-trial-0"
+    assert alone.enqueue == []
+    assert alone.spec().objectives.names == ("val_error", "train_s")
+    assert alone.spec().scheduler.ladder.top == 27
+    assert max(alone.spec().allocator.counts) == trial.config.get("devices", 2)
 
 
 @pytest.mark.training

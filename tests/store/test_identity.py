@@ -22,6 +22,7 @@ from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import HwTuneError, StorageError, StudyNotFoundError
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.identity import Identity, read_identity
+from lightning_hwtune.store.stored_names import not_found
 
 FILE = "study_id.json"
 
@@ -339,3 +340,8 @@ def test_what_is_refused_leaves_no_folder(tmp_path: Path) -> None:
         with pytest.raises(HwTuneError, match="can be pickled"):
             start(lambda trial: lock.locked(), **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_study_names_those_that_are_there() -> None:
+    assert str(not_found("c", "runs", ["a"])) == "no study 'c' in 'runs'; its only study is 'a'"
+    assert str(not_found("c", "runs", ["a", "b"])) == "no study 'c' in 'runs'; its studies are 'a', 'b'"
