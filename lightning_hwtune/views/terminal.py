@@ -31,8 +31,8 @@ __all__ = ["Trimmed", "frame_tables", "print_frame", "print_legend", "rung_table
 _MAX_FAILURE = 60
 _LEAST_SHOWN = 0.01
 _NOISE = (
-    "probability: the values as measured put each trial on this front; with the noise of measured times, this is how "
-    f"likely it belongs there; within_noise: yes if that is below {share(CERTAIN_FROM, 1.0)}"
+    "probability: how likely the trial belongs on this front, given the noise of the measured times; "
+    f"within_noise: yes if that is below {share(CERTAIN_FROM, 1.0)}"
 )
 
 

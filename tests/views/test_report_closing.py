@@ -55,7 +55,7 @@ def test_every_view_ends_with_the_trials_the_front_and_the_next_command(
     assert [line.split()[0] for line in lines[4:6]] == ["1", "0"]
     assert lines[4].rstrip().endswith(" hwtune/paper/trials/001/3.ckpt")
     assert "ckpt" not in lines[5]  # its file is not in this folder
-    assert lines[6].startswith("probability: the values as measured put each trial on this front; with the noise")
+    assert lines[6].startswith("probability: how likely the trial belongs on this front, given the noise")
     assert lines[7:] == [
         "next: hwtune front --study paper   hwtune why TRIAL --study paper",
         "To continue, run the study again with a higher `max_trials`; 1 failed trial counts in that number, and "
