@@ -15,6 +15,7 @@ import copy
 import dataclasses
 import heapq
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -71,8 +72,10 @@ def cheaply_drawn(state: StudyState) -> StudyState:
     """
     if state.spec.searcher.name in _CHEAP_SEARCHERS:
         return state
+    newest = [trial.config for trial in state.searched[-math.ceil(_NEWEST_SHARE * len(state.searched)) :]]
     other = copy.copy(state)
-    other.spec = dataclasses.replace(state.spec, searcher=_LikeNewest())
+    searcher = _LikeNewest(newest) if len(newest) >= _LEAST_NEWEST else Random()
+    other.spec = dataclasses.replace(state.spec, searcher=searcher)
     return other
 
 
@@ -81,16 +84,19 @@ class _LikeNewest(Searcher):
     """Draws configurations as the study's own searcher did last, because one that learns comes to prefer some of them.
 
     If seconds are an objective, it soon draws fast configurations only.
+
+    Args:
+        newest: the configurations that it drew last.
     """
 
     name: ClassVar[str] = "random"
 
+    def __init__(self, newest: Sequence[Mapping[str, Any]]) -> None:
+        self._newest = newest
+
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
-        """Returns one of the newest configurations, or one at random as long as there are few."""
-        newest = [trial.config for trial in history.trials[-math.ceil(_NEWEST_SHARE * len(history.trials)) :]]
-        if len(newest) < _LEAST_NEWEST:
-            return Random().propose(space, draw, seed, history)
-        return dict(newest[int(stream(seed, self.name, draw).integers(len(newest)))])
+        """Returns one of the newest configurations."""
+        return dict(self._newest[int(stream(seed, self.name, draw).integers(len(self._newest)))])
 
 
 @final
