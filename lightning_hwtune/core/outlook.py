@@ -1,8 +1,9 @@
 """The remaining time of a study: its own decisions, run forward on a copy of its state.
 
 Nothing is trained. Segments take the time given by `core.pace` and show values drawn by `core.likely_values`. A
-searcher that learns is expected to draw as it did last: the configurations of its newest trials. Its new trials are
-better than known ones, so they are promoted more often (`core.learning_gain`).
+searcher that learns is expected to draw more and more as it did last: configurations of its newest trials, as often as
+trials of the study are known. Its new trials are better than known ones, so they are promoted more often
+(`core.learning_gain`).
 Rungs, promotions, reservations, finishers and limits come from the controller itself, so the forecast needs no formula
 for them. Trials end early by themselves as often, from one level to the next, as those seen so far. If there are many
 new trials, only the first hundred are run forward, and the others take as long as the second half of these. A run
@@ -72,31 +73,38 @@ def cheaply_drawn(state: StudyState) -> StudyState:
     """
     if state.spec.searcher.name in _CHEAP_SEARCHERS:
         return state
-    newest = [trial.config for trial in state.searched[-math.ceil(_NEWEST_SHARE * len(state.searched)) :]]
+    n_known, most = len(state.searched), state.limits.max_trials
+    newest = [trial.config for trial in state.searched[-math.ceil(_NEWEST_SHARE * n_known) :]]
     other = copy.copy(state)
-    searcher = _LikeNewest(newest) if len(newest) >= _LEAST_NEWEST else Random()
+    searcher: Searcher = Random()
+    if len(newest) >= _LEAST_NEWEST:
+        searcher = _LikeNewest(newest, min(n_known / most, 1.0) if most else 1.0)
     other.spec = dataclasses.replace(state.spec, searcher=searcher)
     return other
 
 
 @final
 class _LikeNewest(Searcher):
-    """Draws configurations as the study's own searcher did last, because one that learns comes to prefer some of them.
+    """Draws as the study's own searcher did last, because one that learns comes to prefer some configurations.
 
     If seconds are an objective, it soon draws fast configurations only.
 
     Args:
         newest: the configurations that it drew last.
+        share: how many of the draws are like these; the others are at random.
     """
 
     name: ClassVar[str] = "random"
 
-    def __init__(self, newest: Sequence[Mapping[str, Any]]) -> None:
-        self._newest = newest
+    def __init__(self, newest: Sequence[Mapping[str, Any]], share: float) -> None:
+        self._newest, self._share = newest, share
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
-        """Returns one of the newest configurations."""
-        return dict(self._newest[int(stream(seed, self.name, draw).integers(len(self._newest)))])
+        """Returns one of the newest configurations, or one at random."""
+        rng = stream(seed, "outlook", draw)
+        if rng.random() >= self._share:
+            return Random().propose(space, draw, seed, history)
+        return dict(self._newest[int(rng.integers(len(self._newest)))])
 
 
 @final
