@@ -36,12 +36,9 @@ def stop_trial(chosen: StoredStudy, trial_id: int) -> None:
         ArgumentError: there is no such trial, or it has ended.
         StorageError: this user may not write to the study's database.
     """
-    trials = chosen.state().trials
-    if not 0 <= trial_id < len(trials):
-        allowed = f"a trial from 0 to {len(trials) - 1}" if trials else "none yet"
-        raise ArgumentError("trial", trial_id, allowed)
-    if trials[trial_id].state.is_final:
-        hint = f"Trial {trial_id} is {trials[trial_id].state}."
+    trial = chosen.state().require_trial(trial_id)
+    if trial.state.is_final:
+        hint = f"Trial {trial_id} is {trial.state}."
         raise ArgumentError("trial", trial_id, "a trial that has not ended", hint=hint)
     _put(chosen, StopTrial(trial_id))
 

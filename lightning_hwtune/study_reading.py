@@ -19,7 +19,7 @@ from lightning_hwtune.core.hardware.scaling import ScalingModel
 from lightning_hwtune.core.measured_scaling import measured_scaling
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.reading import Reader
-from lightning_hwtune.errors import ArgumentError, StudyNotFoundError
+from lightning_hwtune.errors import StudyNotFoundError
 from lightning_hwtune.forms import checked_call, checked_class
 from lightning_hwtune.names import called, unknown_attribute
 from lightning_hwtune.store.files import StudyFiles
@@ -297,10 +297,7 @@ class StudyReading:
             return None
 
     def _trial(self, trial_id: int) -> None:
-        n = len(self.state().trials)
-        if trial_id >= n:
-            known = "0, the only trial" if n == 1 else f"a trial from 0 to {n - 1}"
-            raise ArgumentError("trial", trial_id, known if n else "none, because the study has no trials yet")
+        self.state().require_trial(trial_id)
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Study", name, dir(type(self)))

@@ -46,7 +46,7 @@ from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.segment_outcome import segment_outcome
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
-from lightning_hwtune.errors import ArgumentError, IllegalMoveError
+from lightning_hwtune.errors import IllegalMoveError
 from lightning_hwtune.text import counted
 
 __all__ = ["Controller", "Sink"]
@@ -225,11 +225,8 @@ class Controller:
         Raises:
             ArgumentError: there is no such trial.
         """
-        trials = self.state.trials
-        if not 0 <= trial_id < len(trials):
-            allowed = f"a trial from 0 to {len(trials) - 1}" if trials else "none yet"
-            raise ArgumentError("trial", trial_id, allowed)
-        if not trials[trial_id].state.is_final and not trials[trial_id].stopped_because:
+        trial = self.state.require_trial(trial_id)
+        if not trial.state.is_final and not trial.stopped_because:
             self._write(ev.TrialStopped(at=now, trial_id=trial_id, reason=reason))
 
     def note(self, trial_id: int | None, text: str, now: float) -> None:

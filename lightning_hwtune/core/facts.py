@@ -27,6 +27,7 @@ from lightning_hwtune.core.searchers.new_configs import config_key
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.study_clock import StudyClock
+from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["StudyFacts"]
 
@@ -280,6 +281,18 @@ class StudyFacts:
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log has as valid."""
         return {checkpoint.path for trial in self.trials for checkpoint in trial.checkpoints}
+
+    def require_trial(self, trial_id: int) -> TrialRecord:
+        """Returns the trial with this number.
+
+        Raises:
+            ArgumentError: there is no such trial.
+        """
+        n = len(self.trials)
+        if not 0 <= trial_id < n:
+            known = "0, the only trial" if n == 1 else f"a trial from 0 to {n - 1}"
+            raise ArgumentError("trial", trial_id, known if n else "none, because the study has no trials yet")
+        return self.trials[trial_id]
 
     def knows(self, config: Mapping[str, Any]) -> bool:
         """Returns whether a configuration is enqueued or has a trial that did not fail, so need not be enqueued."""

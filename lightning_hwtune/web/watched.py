@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.views.export import json_text
 from lightning_hwtune.views.recommendation import recommended
@@ -181,9 +180,7 @@ class Watched:
         Raises:
             ArgumentError: there is no such trial.
         """
-        n_trials = len(self.state.trials)
-        if not 0 <= trial_id < n_trials:
-            raise ArgumentError("trial", trial_id, f"a trial from 0 to {n_trials - 1}" if n_trials else "none yet")
+        self.state.require_trial(trial_id)
         entry = self.chosen.trials([trial_id])[0]
         return json_text({"entry": entry, "story": self.chosen.why(trial_id)}, indent=None)
 
