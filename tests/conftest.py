@@ -53,6 +53,15 @@ _LACKS = re.compile(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _handlers_stay() -> Iterator[None]:
+    """A module that left a handler of a signal behind would make later ones fail."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number.name: signal.getsignal(number) for number in numbers}
+    yield
+    assert {number.name: signal.getsignal(number) for number in numbers} == before
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 16 MB."""

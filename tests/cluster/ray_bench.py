@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any, final
 
@@ -41,8 +42,9 @@ _COMMON = {"object_store_memory": STORE_BYTES, "include_dashboard": False}
 
 @contextlib.contextmanager
 def ray_cluster(*kinds: str) -> Iterator[RayNodes]:
-    """Starts a cluster with a node per kind, and ends it."""
+    """Starts a cluster with a node per kind, and ends it. Ray's handler of SIGTERM does not stay."""
     before = {name: os.environ.get(name) for name in ENVIRON}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     os.environ.update(ENVIRON)
     from ray.cluster_utils import Cluster
 
@@ -54,5 +56,7 @@ def ray_cluster(*kinds: str) -> Iterator[RayNodes]:
         yield nodes
     finally:
         cluster.shutdown()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
