@@ -26,6 +26,8 @@ from hydra.core.override_parser.types import (
 )
 from hydra.errors import HydraException
 
+from lightning_hwtune.apps.hydra.grammar import naming_mistakes
+from lightning_hwtune.apps.hydra.tags import Tags
 from lightning_hwtune.core.conditions import Conditions
 from lightning_hwtune.core.parameters import Choice, Float, Int, Parameter
 from lightning_hwtune.core.parameters.options import option_key
@@ -34,14 +36,7 @@ from lightning_hwtune.forms import reading
 
 __all__ = ["Key", "Search", "quoted", "read_search"]
 
-_FORMS = (
-    "interval(a,b), int(interval(a,b)), range(a,b), choice(a,b), tag(log, interval(a,b)), shuffle(...), "
-    'tag("optimizer=sgd", ...) for a condition, or one value'
-)
-_LOG = "log"
-_PRIOR = "prior="
 _MAX_LISTED = 100_000
-_MAX_LETTERS, _MAX_DEPTH = 20_000, 30
 
 
 @final
@@ -114,14 +109,8 @@ def read_search(params: Mapping[str, Any] | None, arguments: Sequence[str], conf
     parser = OverridesParser.create(config_loader=config_loader)
     search = Search()
     for text in [*itertools.starmap(_written, (params or {}).items()), *arguments]:
-        try:
-            _check_size(text)
+        with naming_mistakes(text):
             _take(search, parser.parse_override(text))
-        except (HydraException, ValueError, ArithmeticError, RecursionError) as error:
-            if isinstance(error, ArgumentError):
-                raise
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            raise ArgumentError("hydra.sweeper.params", text, _FORMS, hint=f"({reason})") from None
     _decide_fixed(search, parser)
     return search
 
@@ -130,20 +119,6 @@ def _written(key: str, value: Any) -> str:
     """Returns a key and a value from a configuration file as an override."""
     with reading("hydra.sweeper.params", value, "plain values"):
         return f"{key}={_plain(value)}"
-
-
-def _check_size(text: str) -> None:
-    """Refuses text for which Hydra's recursive parser would take more than a second or two.
-
-    Raises:
-        ValueError: the text is too long, or nested too deeply.
-    """
-    if len(text) > _MAX_LETTERS:
-        text = f"an override has at most {_MAX_LETTERS:,} characters; use interval or range instead of a long list"
-        raise ValueError(text)
-    depths = itertools.accumulate((letter in "([{") - (letter in ")]}") for letter in text)
-    if max(depths, default=0) > _MAX_DEPTH:
-        raise ValueError(f"lists and mappings are nested more than {_MAX_DEPTH} deep")
 
 
 def quoted(text: str) -> str:
@@ -171,30 +146,17 @@ def _take(search: Search, override: Override) -> None:
         search.fixed[name] = f"{text}={override.get_value_element_as_str()}"
         return
     sweep = override.value()
-    tags = sweep.tags if isinstance(sweep, Sweep) else set()
-    unknown = sorted(tag for tag in tags if tag != _LOG and "=" not in tag)
-    if unknown:
-        known = 'the known tags are `log`, "prior=VALUE" and conditions such as "optimizer=sgd"'
-        search.notes.append(f"{name}: the tag {unknown[0]!r} has no effect; {known}")
-    priors, conditions = _divided(sorted(tag for tag in tags if "=" in tag))
-    when = _condition(name, conditions)
+    tags = Tags.of(name, sweep if isinstance(sweep, Sweep) else None)
+    when = _condition(name, tags.conditions)
     if isinstance(sweep, IntervalSweep):
-        search.parameters[name], search.keys[name] = _interval(name, sweep, when), Key(text)
+        search.parameters[name], search.keys[name] = _interval(name, sweep, tags, when), Key(text)
     elif isinstance(sweep, RangeSweep) and not sweep.shuffle:
         search.parameters[name], search.keys[name] = _range(name, sweep, when), Key(text)
     else:
         is_shuffled = bool(getattr(sweep, "shuffle", False))
         search.parameters[name], options = _choice(name, override, is_shuffled, when)
         search.keys[name] = Key(text, tuple(options))
-        if _LOG in tags:
-            search.notes.append(f"{name}: `log` has no effect on a list; all options are equally likely")
-    search.parameters[name] = _with_prior(name, search.parameters[name], priors)
-
-
-def _divided(tags: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the tags that name the value to try first, and the conditions."""
-    priors = [tag for tag in tags if tag.startswith(_PRIOR)]
-    return priors, [tag for tag in tags if tag not in priors]
+    search.parameters[name] = _with_prior(name, search.parameters[name], tags.priors)
 
 
 def _with_prior(name: str, parameter: Parameter, tags: Sequence[str]) -> Parameter:
@@ -290,12 +252,16 @@ def _forget(search: Search, name: str) -> str:
     return text[: len(text) - len(text.lstrip("+"))]
 
 
-def _interval(name: str, sweep: IntervalSweep, when: Mapping[str, Any] | None) -> Parameter:
-    is_log, low, high = _LOG in sweep.tags, cast("float", sweep.start), cast("float", sweep.end)
+def _interval(name: str, sweep: IntervalSweep, tags: Tags, when: Mapping[str, Any] | None) -> Parameter:
+    low, high = cast("float", sweep.start), cast("float", sweep.end)
+    is_int = tags.is_int or (isinstance(low, int) and isinstance(high, int))
     try:
-        if isinstance(low, int) and isinstance(high, int):
-            return Int(low, high, log=is_log, when=when)
-        return Float(low, high, log=is_log, when=when)
+        if is_int and (int(low), int(high)) != (low, high):
+            hint = "Write integers, or leave the tag `int` out."
+            raise ArgumentError("interval", [low, high], "two integers, because of the tag `int`", hint=hint)
+        if is_int:
+            return Int(int(low), int(high), log=tags.is_log, when=when)
+        return Float(low, high, log=tags.is_log, when=when)
     except ArgumentError as error:
         raise _located(name, error) from None
 
@@ -306,7 +272,7 @@ def _range(name: str, sweep: RangeSweep, when: Mapping[str, Any] | None) -> Para
     try:
         if isinstance(values, range) and values and values[0] != values[-1]:
             low, high = sorted((values[0], values[-1]))
-            return Int(low, high, log=_LOG in sweep.tags, step=abs(values.step), when=when)
+            return Int(low, high, log="log" in sweep.tags, step=abs(values.step), when=when)
         return Choice(_bounded(name, values), when=when)
     except ArgumentError as error:
         raise _located(name, error) from None

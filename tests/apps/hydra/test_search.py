@@ -123,11 +123,52 @@ def test_a_range_that_cannot_be_searched_is_told_with_its_key(text: str) -> None
         read_search({"model.lr": text}, [])
 
 
-def test_tags_without_an_effect_are_told() -> None:
-    notes = read_search({"a": "tag(lgo, interval(1,2))", "b": "tag(log, choice(1,2))"}, []).notes
-    assert len(notes) == 2
-    assert "lgo" in notes[0]
-    assert "log" in notes[1]
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("tag(lgo, interval(1e-4, 1e-1))", ["'lgo'", "did you mean 'log'?"]),
+        ("tag(LOG, interval(1e-4, 1e-1))", ["'LOG'", "did you mean 'log'?"]),
+        ("tag(loguniform, interval(1e-4, 1e-1))", ["did you mean 'log'?"]),
+        ("tag(log, integr, interval(1, 8))", ["'integr'", "did you mean 'int'?"]),
+        ("tag(log, mine, interval(1e-4, 1e-1))", ["'mine'", "log, int, float"]),
+        ("tag(opt:sgd, interval(0, 1))", ["'opt:sgd'", '"opt=sgd"']),
+        ("tag(log, choice(1, 2))", ["equally likely", "leave `log` out"]),
+        ("shuffle(tag(log, range(1, 9)))", ["equally likely"]),
+        ("tag(int, range(1, 9))", ["`int` with interval", "write int(...) around"]),
+        ("tag(int, interval(0.5, 9))", ["two integers"]),
+        ("tag(int, float, interval(1, 9))", ["only one of int and float"]),
+        ("interval(1e-1, 1e-4)", ["swapped"]),
+        ("intreval(1e-4, 1e-1)", ["no function 'intreval'", "did you mean 'interval'?"]),
+        ("Interval(1e-4, 1e-1)", ["did you mean 'interval'?"]),
+        ("tga(log, interval(1, 2))", ["did you mean 'tag'?"]),
+        ("loguniform(1e-4, 1e-1)", ["use tag(log, interval(a,b))"]),
+        ("randint(1, 8)", ["use int(interval(a,b))"]),
+        ("choice()", ["at least one option"]),
+        ("[1, choice(1, 2)]", ["must be the whole value"]),
+        ("choice(interval(1, 2), 3)", ["must be the whole value"]),
+        ("interval(1, 2), interval(3, 4)", ["must be the whole value"]),
+    ],
+)
+def test_a_slip_in_a_sweep_is_refused_by_name_with_what_was_meant(text: str, parts: list[str]) -> None:
+    for params, arguments in (({"model.lr": text}, []), ({}, [f"model.lr={text}"])):
+        with pytest.raises(ArgumentError) as caught:
+            read_search(params, arguments)
+        message = str(caught.value)
+        assert "model.lr" in message
+        assert [part for part in parts if part.lower() not in message.lower()] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [
+        ("tag(int, interval(1, 8))", Int(1, 8)),
+        ("tag(log, int, interval(1, 8))", Int(1, 8, log=True)),
+        ("int(tag(float, log, interval(1, 8)))", Int(1, 8, log=True)),
+        ("tag(float, interval(1, 8))", Float(1.0, 8.0)),
+    ],
+)
+def test_a_tag_may_name_the_kind_of_number(text: str, parameter: Any) -> None:
+    assert read_search({}, [f"x={text}"]).parameters == {"x": parameter}
 
 
 @pytest.mark.parametrize("parameter", [Choice([1, 2]), Int(1, 2), NumDevices(2, 1)])
@@ -210,15 +251,6 @@ def test_a_condition_that_cannot_hold_is_refused(texts: list[str], part: str) ->
 def test_a_number_of_devices_has_no_condition() -> None:
     with pytest.raises(ArgumentError, match="every trial trains on some number of devices"):
         as_devices("trainer.devices", Choice([1, 2], when={"opt": "sgd"}))
-
-
-def test_another_tag_has_no_effect_and_the_note_names_the_known_ones() -> None:
-    search = read_search({}, ["m=tag(opt:sgd, interval(0, 1))"])
-    assert search.parameters == {"m": Float(0.0, 1.0)}
-    assert search.notes == [
-        "m: the tag 'opt:sgd' has no effect; "
-        'the known tags are `log`, "prior=VALUE" and conditions such as "optimizer=sgd"'
-    ]
 
 
 @pytest.mark.parametrize(
