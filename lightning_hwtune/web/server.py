@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def serve(
     names = () if is_loopback(host) else (host, *own_names())
     app = make_app(studies, token, bound, names, controls=controls)
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False, "lifespan": "off"}
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=_CLOSING_S, **quiet))
     shown = f"[{host}]" if ":" in host else host
     if host in ("0.0.0.0", "::"):
@@ -77,6 +79,11 @@ def serve(
     finally:
         signal.signal(signal.SIGTERM, before)
         listener.close()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether a message is worth printing; that the streams of open pages end with the server is not."""
+    return not str(record.msg).startswith("Cancel ")
 
 
 def _listener(host: str, port: int) -> socket.socket:

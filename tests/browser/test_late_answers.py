@@ -182,3 +182,19 @@ def test_the_page_continues_when_the_server_answers_again(page: Any) -> None:
     page.evaluate("() => { window.fetch = known; }")
     page.locator("html[data-drawn=rungs]").wait_for(state="attached")
     assert json.loads(page.evaluate("JSON.stringify([...hw.study.loaded])")) == ["trials", "curves"]
+
+
+def test_a_view_that_takes_long_is_drawn_less_often_and_the_head_at_once(page: Any) -> None:
+    script = """async () => {
+        let drawn = 0;
+        mounted = {update() { drawn += 1; for (const from = performance.now(); performance.now() - from < 250;); }};
+        for (let number = 1; number <= 20; number += 1) {
+            hw.study.status = {...hw.study.status, trials: 1000 + number};
+            changed();
+            await hw.pause(100);
+        }
+        return [drawn, document.getElementById("summary").textContent];
+    }"""
+    drawn, summary = page.evaluate(script)
+    assert drawn == 1
+    assert summary.startswith("1020 ")

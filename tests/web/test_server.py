@@ -184,3 +184,15 @@ def test_there_must_be_a_study(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["serve", "--dir", str(tmp_path), *words])
         assert result.exit_code == 1
         assert "no study" in result.output
+
+
+def test_a_server_with_an_open_page_ends_without_an_error(folder: Path, tmp_path: Path) -> None:
+    with served(folder, tmp_path) as own:
+        connection = http.client.HTTPConnection("127.0.0.1", own.port, timeout=20)
+        connection.request("GET", "/events?study=first", headers=own.cookie())
+        response = connection.getresponse()
+        response.readline()
+        own.process.terminate()
+        assert own.process.stdout is not None
+        assert own.process.stdout.read() == "Ctrl-C ends the server, not the study\n"
+        connection.close()

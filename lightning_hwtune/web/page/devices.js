@@ -82,14 +82,14 @@ function laneOf(segments, end) {
   return lanes;
 }
 
-// Of bars that are narrower than a pixel, one per pixel and device is drawn.
-function merged(bars, scale) {
+// Of bars that are narrower than a pixel, one per pixel and device is drawn; of thousands, one per two pixels.
+function merged(bars, scale, pixels = 1) {
   const last = new Map(), kept = [];
   for (const bar of d3.sort(bars, (one) => one.x1)) {
     const before = last.get(bar.y1);
-    if (before && (bar.x2 - before.x1) * scale < 1 && !BAD.includes(bar.segment.outcome)) continue;
+    if (before && (bar.x2 - before.x1) * scale < pixels && !BAD.includes(bar.segment.outcome)) continue;
     last.set(bar.y1, bar);
     kept.push(bar);
   }
-  return kept;
+  return kept.length > 3000 && pixels === 1 ? merged(kept, scale, 2) : kept;
 }

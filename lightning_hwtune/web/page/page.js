@@ -128,10 +128,12 @@ function follow() {
   };
 }
 
-// Draws again soon; a chart under the pointer is left in peace for some seconds.
+// Draws again soon; a chart under the pointer is left in peace for some seconds. The next drawing comes after a multiple of
+// the time that this one took: charts of thousands of points are drawn again less often. A page that is not visible waits.
 function changed() {
   dirty = true;
-  if (waiting) return;
+  if (hw.study) head();
+  if (waiting || document.hidden) return;
   waiting = true;
   const begun = performance.now();
   const attempt = () => {
@@ -141,14 +143,14 @@ function changed() {
     try {
       if (hw.study) draw();
     } finally {
-      setTimeout(() => { waiting = false; if (dirty) changed(); }, Math.max(200, 3 * (performance.now() - from)));
+      const taken = performance.now() - from;
+      setTimeout(() => { waiting = false; if (dirty) changed(); }, Math.max(200, taken * (taken < 200 ? 3 : 20)));
     }
   };
   setTimeout(attempt, 60);
 }
 
 function draw() {
-  head();
   mounted?.update();
   document.documentElement.dataset.number = String(hw.study.number);
 }
@@ -217,6 +219,7 @@ async function main() {
   hw.params = {view: "front", ...Object.fromEntries(new URLSearchParams(location.hash.slice(1)))};
   addEventListener("hashchange", hw.show);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => hw.study && hw.show());
+  document.addEventListener("visibilitychange", () => { if (dirty && !document.hidden) changed(); });
   let width = innerWidth;
   addEventListener("resize", () => { if (innerWidth !== width && hw.study) { width = innerWidth; changed(); } });
   await start();

@@ -87,9 +87,9 @@ function drawAllSlices(place, study, name, points, order) {
     const across = axis.type === "point" ? (point) => hw.number(x(point)) : x;
     const domain = axis.type === "point" ? {domain: d3.sort(new Set(own.map(x)), (value) => typeof value === "number" ? value : String(value)).map(hw.number)} : {};
     const node = hw.draw(place.children[index], `${name} over ${parameter}`, (width) => {
-      const extent = axis.type === "point" ? null : d3.extent(own, x), scale = extent && (axis.type === "log" ? d3.scaleLog() : d3.scaleLinear()).domain(extent).range([0, width]);
+      const range = [0, width], scale = axis.type === "point" ? d3.scalePoint(domain.domain, range) : (axis.type === "log" ? d3.scaleLog() : d3.scaleLinear()).domain(d3.extent(own, x)).range(range);
       const up = (type === "log" ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range([240, 0]);
-      const kept = scale ? hw.thinned(own, (point) => [scale(x(point)), up(point.value)], 5, 800) : own.slice(0, 2000);
+      const kept = hw.thinned(own, (point) => [scale(across(point)), up(point.value)], 4, 600);
       return {
         height: 240, x: {label: `${parameter} →`, ...axis, ...domain}, y: {label: `↑ ${hw.label(item)}`, type, domain: low < high ? [low, high] : undefined, clamp: true, tickFormat: hw.number, ticks: 5, grid: true},
         marks: [

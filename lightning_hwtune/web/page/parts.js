@@ -75,15 +75,16 @@ hw.draw = (place, label, options) => {
   return node;
 };
 
-// At most one item per cell of a grid of pixels, so that no more is drawn than can be seen.
-hw.thinned = (items, place, cell = 4, enough = 1500) => {
-  if (items.length <= enough) return items;
-  const taken = new Set(), kept = [];
-  for (const item of items) {
-    const [x, y] = place(item), key = `${Math.round(x / cell)},${Math.round(y / cell)}`;
-    if (taken.has(key)) continue;
-    taken.add(key);
-    kept.push(item);
+// Of many items, one per cell of a grid of pixels, so that no more is drawn than can be seen. The cells grow until at most
+// `most` items are left.
+hw.thinned = (items, place, cell = 4, most = 1500) => {
+  let kept = items;
+  for (let side = cell; kept.length > most; side *= 1.3) {
+    const taken = new Set();
+    kept = kept.filter((item) => {
+      const [x, y] = place(item), key = Math.round(x / side) * 65536 + Math.round(y / side);
+      return !taken.has(key) && taken.add(key);
+    });
   }
   return kept;
 };

@@ -59,7 +59,7 @@ hw.drawTwo = (contour, rank, legend, study, item, points, across, up) => {
     node.classList.add("clickable");
     node.addEventListener("click", () => { if (node.value) hw.go({view: "trial", trial: node.value.trial.trial_id}); });
   };
-  const kept = hw.thinned(placed, ({x, y}) => [500 * x, 350 * y], 5, 1200), grid = smoothed(kept);
+  const kept = hw.thinned(placed, ({x, y}) => [500 * x, 350 * y], 5, 1000), grid = smoothed(kept);
   const tip = Plot.tip(kept, Plot.pointer({x: "x", y: "y", title, maxRadius: 15, fontSize: 12}));
   draw(contour, `${item.name} over ${across} and ${up}, smoothed`, () => [
     Plot.rect(grid, {x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: (cell) => hw.rankColor(cell.share), shapeRendering: "crispEdges"}),

@@ -34,7 +34,7 @@ function drawDraws(place, study, name, trials, newest) {
   const values = own.map(value), axis = isRange ? {type: scale, tickFormat: "~g", ticks: 5, nice: true, grid: true} : {type: "point", domain: d3.reverse(d3.sort(new Set(values))), padding: 0.5};
   const node = hw.draw(place, `Values of ${name} by trial`, () => {
     const at = isRange ? (scale === "log" ? d3.scaleLog() : d3.scaleLinear()).domain(d3.extent(values)).range([240, 0]) : d3.scalePoint(axis.domain, [0, 240]);
-    const kept = hw.thinned(own, (trial) => [320 * trial.trial_id / trials.length, at(value(trial))], 4, 800), shown = new Set([...kept, ...own.filter((trial) => newest.has(trial))]);
+    const kept = hw.thinned(own, (trial) => [320 * trial.trial_id / trials.length, at(value(trial))], 4, 600), shown = new Set([...kept, ...own.filter((trial) => newest.has(trial))]);
     const points = [...shown], enqueued = points.filter((trial) => trial.draw === null), latest = points.filter((trial) => newest.has(trial));
     const channels = {x: "trial_id", y: value};
     return {
