@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from lightning_hwtune import __version__
 from lightning_hwtune.cli import front_output, prior
@@ -54,6 +53,7 @@ from lightning_hwtune.cli.serve import serve
 from lightning_hwtune.cli.standard_output import standard_output
 from lightning_hwtune.cli.test import run_test
 from lightning_hwtune.cli.tune_command import cli_tune
+from lightning_hwtune.cli.usage import App, Group
 from lightning_hwtune.errors import ArgumentError, HwTuneError, StudyFailedError
 from lightning_hwtune.names.spelling import spell_by, spelled
 from lightning_hwtune.text import counted
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """The commands. Errors meant for the user are printed as text, without a traceback."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -85,7 +85,7 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-app = typer.Typer(
+app = App(
     name="hwtune",
     cls=_Commands,
     no_args_is_help=True,

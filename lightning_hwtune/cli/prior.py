@@ -10,6 +10,7 @@ import typer
 
 from lightning_hwtune.cli.arguments import DIR, Dir
 from lightning_hwtune.cli.output import Format, rows_frame, write
+from lightning_hwtune.cli.usage import App
 from lightning_hwtune.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _USELESS = (
 )
 _MAX_CONFIGS = 10_000  # each one is a draw from the prior
 
-app = typer.Typer(name="prior", no_args_is_help=True, help="Show what a study learned from earlier studies.")
+app = App(name="prior", no_args_is_help=True, help="Show what a study learned from earlier studies.")
 
 
 @app.callback()

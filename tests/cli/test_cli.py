@@ -387,7 +387,7 @@ def test_nothing_is_fully_trained(tmp_path: Path):
     [
         (("run", "none.yaml"), "none.yaml"),
         (("run",), "STUDY.yaml"),
-        (("front", "--at", "top"), "'full', 'rung', 'any'"),
+        (("front", "--at", "top"), "full, rung, any"),
         (("status", "--format", "xml"), "xml"),
         (("why", "three"), "TRIAL"),
         (("stauts",), "stauts"),
