@@ -439,16 +439,18 @@ class Controller:
         wall_s: float | None = None,
         world_size: int = 0,
         reached_end: bool = False,
+        global_batch: int = 0,
     ) -> TrialState:
         """Records the end of a segment and returns the trial's new state. See `Outcome`.
 
         Args:
             wall_s: seconds from the start request to the release of the devices; by default measured up to `now`.
             reached_end: whether the training ended by itself, in which case a pause at its end has no effect.
+            global_batch: the batch that the training can divide further after running out of memory; 0 if it cannot.
         """
         segment = self._running(trial_id)
         wall_s = self.state.segment_s(segment, now) if wall_s is None else wall_s
-        after = segment_outcome(self.state, segment, outcome, error, reached_end=reached_end)
+        after = segment_outcome(self.state, segment, outcome, error, reached_end=reached_end, global_batch=global_batch)
         device_s = wall_s * segment.share
         self._write(
             ev.SegmentEnded(
@@ -463,6 +465,7 @@ class Controller:
                 billed_usd=self.spec.usd_of(self.state.trials[trial_id].config, device_s),
                 world_size=world_size,
                 next_allocation=after.allocation,
+                max_per_device_batch=after.max_per_device_batch,
             )
         )
         return after.state

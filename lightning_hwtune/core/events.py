@@ -374,6 +374,8 @@ class SegmentEnded(Event):
         billed_usd: the amount charged for the segment; 0 without a price.
         world_size: the actual size of the process group, checked inside the ranks; 0 if it never got that far.
         next_allocation: the allocation of the trial's next segment, if it gets one.
+        max_per_device_batch: the most samples per device and batch of its next segments, since it ran out of memory
+            with more; the rest of the global batch is accumulated. None for no limit.
     """
 
     trial_id: int
@@ -386,6 +388,7 @@ class SegmentEnded(Event):
     billed_usd: float
     world_size: int
     next_allocation: Allocation
+    max_per_device_batch: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "error", storable(self.error))

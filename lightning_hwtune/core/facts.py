@@ -519,7 +519,7 @@ class StudyFacts:
             self.ended_usd += event.billed_usd
         for node in self.nodes_of(segment.slots):
             node.idle_clock_s = self.clock.reached()
-        trial.allocation = event.next_allocation
+        trial.allocation, trial.max_per_device_batch = event.next_allocation, event.max_per_device_batch
         if event.outcome == Outcome.OUT_OF_MEMORY and event.next_allocation.per_device < segment.allocation.per_device:
             self.most_per_device = min(self.per_device, event.next_allocation.per_device)
         trial.n_lost_nodes += event.outcome == Outcome.NODE_LOST

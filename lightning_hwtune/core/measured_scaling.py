@@ -31,6 +31,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = [
+    "batch_keys",
     "guessed_speed",
     "levels",
     "likely_speed",
@@ -220,14 +221,15 @@ def _units(spec: StudySpec, batch: int, largest: int) -> float:
     return {Unit.STEPS: 1.0, Unit.SAMPLES: float(batch)}.get(Unit(spec.scheduler.unit), batch / largest)
 
 
-def _batch_keys(spec: StudySpec, config: Mapping[str, Any]) -> list[str]:
+def batch_keys(spec: StudySpec, config: Mapping[str, Any]) -> list[str]:
+    """Returns the names of the batch sizes that a configuration has."""
     keys = spec.space.batch_size_keys or [name for name in spec.space if name.rpartition(".")[2] == "batch_size"]
     return [key for key in keys if type(config.get(key)) is int]
 
 
 def _global_batch(spec: StudySpec, config: Mapping[str, Any], devices: int, counts: Sequence[int]) -> int:
     """Returns the batch over all devices; without a batch size in the space, one that all device counts share."""
-    keys = _batch_keys(spec, config)
+    keys = batch_keys(spec, config)
     if not keys:
         return math.lcm(*spec.allocator.counts, *counts)
     return int(config[keys[0]]) * (devices if spec.batch == "per_device" else 1)
@@ -235,5 +237,5 @@ def _global_batch(spec: StudySpec, config: Mapping[str, Any], devices: int, coun
 
 def _others(spec: StudySpec, config: Mapping[str, Any], *, with_batch: bool) -> list[float]:
     """Returns the coordinates of the parameters that are not the number of devices and, by default, not the batch."""
-    left_out = {spec.space.devices_key, *([] if with_batch else _batch_keys(spec, config))}
+    left_out = {spec.space.devices_key, *([] if with_batch else batch_keys(spec, config))}
     return [cell for name in spec.space if name not in left_out for cell in spec.space.cells(name, config)]

@@ -137,6 +137,8 @@ class TrialRecord:
         n_lost_nodes: how many of its segments in a row have lost their node before a report of new work.
         replicate_of: the trial that it repeats with another seed; None for a trial of the search.
         refit: if it repeats that trial with another training function, from where: "scratch" or "checkpoint".
+        max_per_device_batch: the most samples per device and batch; the rest of the global batch is accumulated. None
+            for no limit, as long as it has not run out of memory.
         segment_devices: the number of devices of its newest segment; 0 before the first.
         logged: the numbers that it had logged at its newest rung, without objectives and constraints.
         noted: the values that its training has noted with `trial.note`, by key.
@@ -178,6 +180,7 @@ class TrialRecord:
     test_error: str = ""
     tested_by: str = ""
     stopped_because: str = ""
+    max_per_device_batch: int | None = None
 
     @property
     def is_replicate(self) -> bool:

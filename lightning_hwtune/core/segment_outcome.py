@@ -11,6 +11,7 @@ from typing import final
 
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.decisions import VerdictKind
+from lightning_hwtune.core.out_of_memory import after_out_of_memory
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.core.state import StudyState
@@ -32,38 +33,53 @@ class SegmentOutcome:
         state: the trial's next state.
         error: the error to keep; empty if nothing failed.
         allocation: where the next segment trains, if there is one.
+        max_per_device_batch: the most samples per device and batch of the next segments; None for no limit.
     """
 
     outcome: Outcome
     state: TrialState
     error: str
     allocation: Allocation
+    max_per_device_batch: int | None = None
 
 
 def segment_outcome(
-    state: StudyState, segment: Segment, outcome: Outcome, error: str, *, reached_end: bool
+    state: StudyState, segment: Segment, outcome: Outcome, error: str, *, reached_end: bool, global_batch: int = 0
 ) -> SegmentOutcome:
     """Returns what becomes of the trial of a running segment that ends.
 
     Args:
         error: what the segment raised; empty if nothing.
         reached_end: whether the training ended by itself, in which case a pause at its end has no effect.
+        global_batch: the batch that its training can divide further after running out of memory; 0 if it cannot.
     """
     trial = state.trials[segment.trial_id]
     if segment.has_ended_itself and outcome in (Outcome.LOST, Outcome.NODE_LOST, Outcome.INTERRUPTED):
         outcome, reached_end = Outcome.DONE, True  # nothing is left to train
     elif outcome in (Outcome.LOST, Outcome.NODE_LOST) and _is_settled(trial, segment, state.race.max_resource):
         outcome = Outcome.DONE  # the process died only after its work was done
+    limit = trial.max_per_device_batch
     is_paused = segment.verdict == VerdictKind.PAUSE and not reached_end
-    return SegmentOutcome(outcome, *_next(state, trial, segment, outcome, error, is_paused=is_paused))
+    after = SegmentOutcome(outcome, *_next(state, trial, segment, outcome, error, is_paused=is_paused), limit)
+    attempt = None
+    if after.state is TrialState.OUT_OF_MEMORY:
+        attempt = after_out_of_memory(state, trial, segment, global_batch)
+    if attempt is None:
+        return after
+    allocation, limit = attempt.allocation, attempt.max_per_device_batch
+    return dataclasses.replace(after, state=_back(trial), allocation=allocation, max_per_device_batch=limit)
+
+
+def _back(trial: TrialRecord) -> TrialState:
+    """Returns the state in which a trial waits for its next segment."""
+    return TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
 
 
 def _next(
     state: StudyState, trial: TrialRecord, segment: Segment, outcome: Outcome, error: str, *, is_paused: bool
 ) -> tuple[TrialState, str, Allocation]:
     """Returns the trial's next state, the error to keep, and the allocation of its next segment."""
-    allocation, back = trial.allocation, TrialState.PAUSED if trial.checkpoint else TrialState.WAITING
-    allocation = segment.moves_to or allocation
+    allocation, back = segment.moves_to or trial.allocation, _back(trial)
     is_full = trial.resource >= state.race.max_resource
     saved_at = trial.checkpoint.resource if trial.checkpoint is not None else 0
     if trial.refit and min(trial.resource, saved_at) >= trial.target:
@@ -89,12 +105,7 @@ def _next(
         fewer = min(state.per_device, segment.allocation.per_device - 1)
         return back, error, dataclasses.replace(allocation, per_device=fewer)
     if outcome == Outcome.OUT_OF_MEMORY:
-        larger = state.spec.allocator.larger(trial.config, trial.allocation)
-        if larger is not None and allocation.devices > larger.devices:
-            larger = allocation
-        if larger is None or larger.devices > state.spec.pool.size:
-            return TrialState.OUT_OF_MEMORY, error, allocation
-        return back, error, larger
+        return TrialState.OUT_OF_MEMORY, error, allocation  # unless it has another attempt
     return (back if trial.n_retries < state.spec.max_retries else TrialState.FAILED), error, allocation
 
 

@@ -128,6 +128,11 @@ def _saved_at_reference(fields: Fields) -> Fields:
     return {"reference_s": None, "reference_device_s": None, **fields}
 
 
+def _any_batch(fields: Fields) -> Fields:
+    """Adds the limit of the batch per device: before it, a trial that ran out of memory only got more devices."""
+    return {"max_per_device_batch": None, **fields}
+
+
 def _own_machine(fields: Fields) -> Fields:
     """Adds the provider's id of a node: before nodes were rented, each was the machine of a session."""
     return {"rented_as": "", **fields}
@@ -148,6 +153,6 @@ _STEPS: Mapping[str, tuple[Callable[[Fields], Fields], ...]] = {
     "SegmentStarted": (_devices_to_allocation("num_devices", "allocation"),),
     "Reported": (_at_reference, _unmoved, _without_logged),
     "CheckpointSaved": (_saved_at_reference,),
-    "SegmentEnded": (_ended,),
+    "SegmentEnded": (_ended, _any_batch),
 }
 """Event -> the conversions from form 1 to 2, from 2 to 3, and so on."""

@@ -203,6 +203,7 @@ class Loop:
             only_marked_fits=COUNTED_FIT in self._controller.state.topics,
             measured=spec.objectives.measured_in_training,
             is_replicate=trial.is_replicate,
+            max_per_device_batch=trial.max_per_device_batch,
             nodes=() if self._nodes is None else self._nodes.parts(segment.slots),
         )
         return refit_order(order, self._controller.state, trial, self._files) if trial.refit else order
@@ -291,7 +292,11 @@ class Loop:
             error=f"{FIRST_ERROR}:\n{ended.error}" if is_first else ended.error,
             world_size=world_size,
             reached_end=ended.reached_end,
+            global_batch=ended.global_batch,
         )
+        if ended.fixed_because and segment_ended.allocation.per_device == 1:
+            text = _FIXED.format(trial_id=trial_id, why=ended.fixed_because)
+            controller.note_once(text, "a fixed batch", self._clock.now())
         self._make_room()  # the trial's own checkpoint could not be removed while it was running
         if is_first:
             why = first_line(ended.error)
@@ -306,4 +311,8 @@ class Loop:
         return running is not None and running.number == segment
 
 
+_FIXED = (
+    "trial {trial_id} ran out of memory, and its batch per device is not made smaller, with accumulation instead of "
+    "the rest: {why}"
+)
 _FIRST = f"trial {{trial_id}} {FIRST_ERROR}, so the study ends here: {{why}}\n\n{{error}}"

@@ -85,6 +85,8 @@ class SegmentOrder:
         is_test: whether the segment tests `checkpoint` and does not train.
         trainer: arguments of the Trainer that the search space decides, such as `strategy`.
         is_replicate: whether the trial repeats another one with its own seed, which replaces that of an app.
+        max_per_device_batch: the most samples per device and batch, since the trial ran out of memory with more; the
+            rest of the global batch is accumulated. None for no limit.
         nodes: the nodes that train the segment, each with the same number of devices; empty: the host of the study.
     """
 
@@ -120,6 +122,7 @@ class SegmentOrder:
     trainer: Mapping[str, Any] = field(default_factory=dict)
     per_device: int = 1
     nodes: tuple[NodePart, ...] = ()
+    max_per_device_batch: int | None = None
 
     @property
     def num_nodes(self) -> int:
@@ -334,6 +337,8 @@ class Ended:
         error: the traceback; empty for DONE.
         resource: cumulative resource at the end.
         reached_end: whether user code returned without a verdict that ended it (for example by its EarlyStopping).
+        global_batch: after OUT_OF_MEMORY, the batch that the training can divide further; 0 if it cannot.
+        fixed_because: why it cannot, in words.
     """
 
     rank: int
@@ -341,6 +346,8 @@ class Ended:
     error: str
     resource: int
     reached_end: bool
+    global_batch: int = 0
+    fixed_because: str = ""
 
 
 Message = Started | Beat | Report | Saved | Note | Ended

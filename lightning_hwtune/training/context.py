@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import final
 
@@ -18,6 +18,7 @@ from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import StudyLockedError, TrialError
 from lightning_hwtune.host.memory import forget_peak
+from lightning_hwtune.training.batch_split import BatchSplit
 from lightning_hwtune.training.channel import Channel, Ended, Message, Note, SegmentOrder, VerdictMessage
 from lightning_hwtune.training.energy import EnergyMeter, energy_meter
 from lightning_hwtune.training.import_times import measured, process_age_s
@@ -56,6 +57,7 @@ class ActiveSegment:
         channel: the channel to the engine.
         rank: this process's rank in the segment's group.
         clock: training seconds of this segment.
+        batches: how the global batch is divided.
         reporter: what reports: the callback of the first fit, or the `Trial` handle; None before the first of them.
         verdict: the pause or stop that ended the segment; None if there was none.
         resource: cumulative resource reached so far.
@@ -87,6 +89,7 @@ class ActiveSegment:
     rank: int
     clock: TrainClock = field(init=False)
     energy: EnergyMeter | None = field(init=False)
+    batches: BatchSplit = field(init=False)
     reporter: object | None = None
     verdict: VerdictMessage | None = None
     resource: int = 0
@@ -114,7 +117,7 @@ class ActiveSegment:
     def __post_init__(self) -> None:
         self.resource = self.saved_at = self.order.resource
         is_resumed, tunes = self.order.checkpoint is not None, self.order.accelerator != "cpu"
-        self.energy = energy_meter(self.order)
+        self.energy, self.batches = energy_meter(self.order), BatchSplit(self.order)
         self.clock = TrainClock(is_resumed=is_resumed, tunes=tunes, meter=self.energy)
 
     @property
@@ -199,7 +202,10 @@ class ActiveSegment:
 
     def ended(self, outcome: Outcome, error: str = "") -> Ended:
         """Returns this rank's last message."""
-        return Ended(self.rank, outcome, error, self.resource, reached_end=self.verdict is None)
+        ended = Ended(self.rank, outcome, error, self.resource, reached_end=self.verdict is None)
+        if outcome != Outcome.OUT_OF_MEMORY:
+            return ended
+        return replace(ended, global_batch=self.batches.global_batch, fixed_because=self.batches.fixed_because)
 
 
 _current: ActiveSegment | None = None

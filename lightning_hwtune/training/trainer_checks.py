@@ -38,6 +38,9 @@ def check_trainer(trainer: Any, segment: ActiveSegment) -> None:
         )  # fmt: skip
     _check_horizon(trainer, segment)
     _check_arguments(trainer, segment)
+    segment.batches.begin_fit(trainer)
+    if (text := segment.batches.text) is not None:
+        segment.note(text)
     every = trainer.check_val_every_n_epoch if order.unit == Unit.EPOCHS else None
     missed = [level for level in order.levels if every and level % every]
     if missed and trainer.enable_validation:

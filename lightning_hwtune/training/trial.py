@@ -180,24 +180,15 @@ class Trial:
     def per_device_batch_size(self, global_batch: int) -> int:
         """Returns the batch size for the loader of each device; an `Accumulation` in the space divides it further.
 
+        After a trial has run out of memory, it may be smaller: `fit` and `trainer` then accumulate the rest.
+
         Args:
             global_batch: samples per step over all devices. With `batch="per_device"` it is returned unchanged.
 
         Raises:
             ArgumentError: it is not divisible by the number of devices.
         """
-        if self._segment.order.batch == "per_device":
-            return global_batch
-        n_batches = int(self._segment.order.trainer.get("accumulate_grad_batches", 1))
-        share, rest = divmod(global_batch, self.num_devices * n_batches)
-        if rest or share < 1:
-            allowed = f"a positive multiple of {self.num_devices}, the number of devices"
-            if n_batches > 1:
-                total = self.num_devices * n_batches
-                devices, batches = counted(self.num_devices, "devices"), counted(n_batches, "accumulated batches")
-                allowed = f"a positive multiple of {total}: {devices} x {batches}"
-            raise ArgumentError("global_batch", global_batch, allowed)
-        return share
+        return self._segment.batches.share(global_batch)
 
     @checked_call("Trial.logger_kwargs")
     def logger_kwargs(self) -> dict[str, Any]:
@@ -309,14 +300,17 @@ class Trial:
             "default_root_dir": str(self.dir),
             "strategy": "auto" if order.num_devices == 1 else "ddp",
             **order.trainer,
+            **self._segment.batches.arguments,
             **kwargs,
         }
         if settings["logger"] is True:
             settings["logger"] = classes.TrialCSVLogger(str(self.dir), name=None, version="")
-        return classes.Trainer(
+        trainer = classes.Trainer(
             max_epochs=self.max_epochs, max_steps=order.max_resource if order.unit == "steps" else -1,
             devices=order.local_devices, num_nodes=order.num_nodes, accelerator=order.accelerator, **settings,
         )  # fmt: skip
+        self._segment.batches.made(trainer, given)
+        return trainer
 
     # ------------------------------------------------------------------ loops that report by hand
 

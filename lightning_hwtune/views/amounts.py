@@ -12,6 +12,7 @@ from lightning_hwtune.text import counted
 
 __all__ = [
     "amount",
+    "batch_limit_text",
     "config_text",
     "counted",
     "cut",
@@ -70,6 +71,13 @@ def devices_text(allocation: Allocation) -> str:
     if allocation.per_device > 1:
         return f"1/{allocation.per_device} of a device"
     return counted(allocation.devices, "devices")
+
+
+def batch_limit_text(max_per_device_batch: int | None) -> str:
+    """Returns "at most 16 samples per device and batch"; "" without a limit."""
+    if max_per_device_batch is None:
+        return ""
+    return f"at most {counted(max_per_device_batch, 'samples')} per device and batch"
 
 
 def size(n_bytes: float) -> str:

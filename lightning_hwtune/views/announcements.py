@@ -22,7 +22,17 @@ from lightning_hwtune.core.searchers import ParetoPrior
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.errors import first_line
 from lightning_hwtune.names.spelling import spelled
-from lightning_hwtune.views.amounts import config_text, counted, devices_text, duration, money, share, size, trials_text
+from lightning_hwtune.views.amounts import (
+    batch_limit_text,
+    config_text,
+    counted,
+    devices_text,
+    duration,
+    money,
+    share,
+    size,
+    trials_text,
+)
 from lightning_hwtune.views.forecast import PaceFacts, checked_pace, full_trainings_text, start_ups, time_left_s
 from lightning_hwtune.views.front_points import ended_early
 from lightning_hwtune.views.infeasible import constraints_text, infeasible_text
@@ -394,9 +404,14 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded, *, is_asked: bool) -> Line
         return _interrupted(state, event, error, is_asked=is_asked)
     if event.outcome != Outcome.DONE:
         is_moved = event.outcome == Outcome.OUT_OF_MEMORY
-        more = f" on {devices_text(event.next_allocation)}" if is_moved else ""
+        more = f" on {devices_text(event.next_allocation)}{_limited(event)}" if is_moved else ""
         return Line(f"{name} will be retried{more}: {error or event.outcome}", is_urgent=True)
     return None
+
+
+def _limited(event: ev.SegmentEnded) -> str:
+    text = batch_limit_text(event.max_per_device_batch)
+    return f", with {text}" if text else ""
 
 
 def _interrupted(state: StudyFacts, event: ev.SegmentEnded, error: str, *, is_asked: bool) -> Line:

@@ -15,7 +15,16 @@ from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Objectives
 from lightning_hwtune.core.record import Outcome, TrialRecord, TrialState
 from lightning_hwtune.errors import first_line
-from lightning_hwtune.views.amounts import amount, config_text, counted, devices_text, duration, size, unit_of
+from lightning_hwtune.views.amounts import (
+    amount,
+    batch_limit_text,
+    config_text,
+    counted,
+    devices_text,
+    duration,
+    size,
+    unit_of,
+)
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
@@ -156,7 +165,8 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded) -> str:
     text += f", {error}" if error else ""
     ending = TrialState(event.state)
     is_moved = event.outcome == Outcome.OUT_OF_MEMORY
-    more = f", with {devices_text(event.next_allocation)} next" if is_moved else ""
+    limit = batch_limit_text(event.max_per_device_batch)
+    more = f", with {devices_text(event.next_allocation)}{f' and {limit}' if limit else ''} next" if is_moved else ""
     trial, full = state.trials[event.trial_id], state.ladder.top
     if ending is TrialState.COMPLETED and ended_early(trial, full):
         early = f"its own code, such as EarlyStopping, ended the training at {trial.resource} of {full}"

@@ -45,6 +45,7 @@ __all__ = [
 BAD_ENDS = (Outcome.ERROR, Outcome.LOST, Outcome.OUT_OF_MEMORY)
 _EARLY = "ended early"
 _SECONDS_AT = "seconds_at"
+_LIMIT = "max_per_device_batch"
 PROMOTED = "promoted"
 """The word for a trial that a rung promoted, at once or later."""
 
@@ -233,7 +234,7 @@ def _constraint_names(state: StudyFacts) -> list[str]:
 
 
 _TRIAL_COLUMNS = ("trial", "state", "devices", "segments", "infeasible", "rungs", "replicate_of", "refit", "retries",
-                  "failure",                  _SECONDS_AT)  # fmt: skip
+                  "failure", _LIMIT, _SECONDS_AT)  # fmt: skip
 
 
 def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -> list[dict[str, Any]]:
@@ -256,6 +257,7 @@ def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -
             state.ladder.unit: trial.resource,
             "target": trial.target,
             "devices": trial.num_devices,
+            "max_per_device_batch": trial.max_per_device_batch,
             "segments": trial.segment,
             "objectives": {
                 name: trial.last.values[name] if trial.last else None for name in state.spec.objectives.names
@@ -292,6 +294,8 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     What is kept besides has the last columns, `test/...`, `note/...` and `logged/...` (`views.kept_values`).
     A study with replicates has the column `replicate_of`; it is empty for a trial of the search. If a trial has changed
     its devices, there is the column `seconds_at`: the number of devices at which its seconds are given, and why.
+    If a trial has run out of memory and continues with smaller batches, there is the column `max_per_device_batch`: the
+    most samples per device and batch.
     """
     import pandas as pd
 
@@ -302,6 +306,7 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
         row |= _values(state, row, entry, entry["config"])
         row["rungs"] = _rungs_text(entry, unit)
         row["infeasible"] = infeasible_text(state, state.trials[entry["trial_id"]])
+        row[_LIMIT] = entry[_LIMIT]
         row[_SECONDS_AT] = references.text(state.trials[entry["trial_id"]]) or None
         row |= kept_cells(state.trials[entry["trial_id"]])
         rows.append(row | {key: entry[key] for key in ("retries", "failure", "replicate_of", "refit")})
@@ -309,10 +314,11 @@ def trials_frame(state: StudyFacts) -> pd.DataFrame:
     replicate_of = ["replicate_of"] if state.replicates or state.refits else []
     replicate_of += ["refit"] if state.refits else []
     seconds_at = [_SECONDS_AT] if references.are_any else []
-    named = [*fixed, *_values(state, fixed, {}, {}), *infeasible, *seconds_at]
+    limits = [_LIMIT] if any(trial.max_per_device_batch for trial in state.trials) else []
+    named = [*fixed, *_values(state, fixed, {}, {}), *infeasible, *limits, *seconds_at]
     columns = [*named, "rungs", *replicate_of, "retries", "failure", *kept_columns(state.trials)]
     frame = _with_options(state, pd.DataFrame(rows, columns=columns), rows)
-    return _with_none(frame, rows, [*replicate_of, *seconds_at])
+    return _with_none(frame, rows, [*replicate_of, *limits, *seconds_at])
 
 
 def _with_none(frame: pd.DataFrame, rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> pd.DataFrame:

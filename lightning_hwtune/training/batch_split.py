@@ -1,0 +1,116 @@
+"""How a segment divides its global batch: among its devices, and into batches that are accumulated.
+
+A trial that ran out of memory may get a limit for the batch of each device. Then the rest of the global batch is
+accumulated, so the optimiser's steps stay the same. This works if the training asks the study for the batch of a
+device, and if the Trainer is one that the study has made; `fixed_because` says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.text import counted
+from lightning_hwtune.training.channel import SegmentOrder
+
+__all__ = ["BatchSplit"]
+
+_ACCUMULATION = "accumulate_grad_batches"
+_IN_BATCHES = ("limit_train_batches", "overfit_batches", "val_check_interval")
+
+
+@final
+class BatchSplit:
+    """The split of one segment, on the rank that trains it.
+
+    Attributes:
+        accumulate: how many batches make one optimiser step because of the limit; 1 if nothing is accumulated for it.
+    """
+
+    def __init__(self, order: SegmentOrder) -> None:
+        self._order = order
+        self._sizes: set[int] = set()
+        self._made: list[tuple[Any, str]] = []
+        self._fixed_because: str | None = None
+        self.accumulate = 1
+
+    def share(self, global_batch: int) -> int:
+        """Returns the batch of each device.
+
+        Raises:
+            ArgumentError: the batch is not divisible by the devices and the accumulated batches.
+        """
+        order = self._order
+        if order.batch == "per_device":
+            return global_batch
+        n_batches = int(order.trainer.get(_ACCUMULATION, 1)) * self.accumulate
+        parts = order.num_devices * n_batches
+        share, rest = divmod(global_batch, parts)
+        if rest or share < 1:
+            devices = counted(order.num_devices, "devices")
+            allowed = f"a positive multiple of {order.num_devices}, the number of devices"
+            if n_batches > 1:
+                batches = counted(n_batches, "accumulated batches")
+                allowed = f"a positive multiple of {parts}: {devices} x {batches}"
+            raise ArgumentError("global_batch", global_batch, allowed)
+        if not self._sizes and order.max_per_device_batch is not None and _ACCUMULATION not in order.trainer:
+            from lightning_hwtune.core.hardware.scaling.points import accumulation
+
+            self.accumulate = accumulation(global_batch, order.num_devices, order.max_per_device_batch)
+            share //= self.accumulate
+        self._sizes.add(global_batch)
+        return share
+
+    @property
+    def arguments(self) -> dict[str, int]:
+        """The arguments of a Trainer that the limit requires."""
+        return {_ACCUMULATION: self.accumulate} if self.accumulate > 1 else {}
+
+    def made(self, trainer: Any, given: Mapping[str, Any]) -> None:
+        """Remembers a Trainer that the study has made with these arguments of the user."""
+        counting = [name for name in _IN_BATCHES if type(given.get(name)) is int]
+        why = f"its Trainer counts batches: {counting[0]}={given[counting[0]]}" if counting else ""
+        self._made.append((trainer, f"its code passes {_ACCUMULATION}" if _ACCUMULATION in given else why))
+
+    def begin_fit(self, trainer: Any) -> None:
+        """Looks at the Trainer of the fit that reports, and gives it the accumulation.
+
+        Raises:
+            ArgumentError: the Trainer would not accumulate the batches that were divided.
+        """
+        found = [why for made, why in self._made if made is trainer]
+        why = found[0] if found else "its Trainer does not come from trial.fit or trial.trainer"
+        if not getattr(trainer.lightning_module, "automatic_optimization", True):
+            why = "its model optimises by hand"
+        self._fixed_because = why
+        if self.accumulate > 1 and trainer.accumulate_grad_batches != self.accumulate:
+            if why:
+                allowed = f"{self.accumulate}, since the trial ran out of memory with a larger batch"
+                raise ArgumentError(f"Trainer({_ACCUMULATION}=...)", trainer.accumulate_grad_batches, allowed)
+            trainer.accumulate_grad_batches = self.accumulate  # it was made before the batch was divided
+
+    @property
+    def text(self) -> str | None:
+        """What the limit changes, in words; None if it changes nothing."""
+        if self.accumulate == 1:
+            return None
+        return f"{counted(self.accumulate, 'batches')} per device are accumulated, since it ran out of memory before"
+
+    @property
+    def global_batch(self) -> int:
+        """The global batch, if it can be divided further; 0 if not."""
+        return 0 if self.fixed_because else next(iter(self._sizes))
+
+    @property
+    def fixed_because(self) -> str:
+        """Why the batch of a device cannot be made smaller; empty if it can."""
+        if self._order.batch == "per_device":
+            return "the batch size is that of each device (batch='per_device')"
+        if _ACCUMULATION in self._order.trainer:
+            return "the search space has the number of accumulated batches"
+        if not self._sizes:
+            return "its code does not divide the batch with trial.per_device_batch_size"
+        if len(self._sizes) > 1:
+            return f"its code divides several batch sizes: {', '.join(map(str, sorted(self._sizes)))}"
+        return "it ran out of memory before its fit began" if self._fixed_because is None else self._fixed_because
