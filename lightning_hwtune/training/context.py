@@ -81,6 +81,7 @@ class ActiveSegment:
         has_shortened: whether such a fit was shortened.
         is_copy: True in a process that user code has forked from the one that trains the segment.
         is_loop: whether the user's own loop reports, not a callback.
+        has_taken_state: whether user code has taken what the trial resumes from: its state, or the path of it.
         folders: where user code writes, apart from the trial's folder; an error of a full disk names them.
     """
 
@@ -111,6 +112,7 @@ class ActiveSegment:
     has_shortened: bool = False
     is_copy: bool = False
     is_loop: bool = False
+    has_taken_state: bool = False
     folders: tuple[Path, ...] = ()
     _noted: set[str] = field(default_factory=set)
 

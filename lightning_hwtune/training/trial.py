@@ -151,6 +151,7 @@ class Trial:
     @property
     def ckpt_path(self) -> str | None:
         """The checkpoint to resume from; None from scratch. Pass it to `Trainer.fit(ckpt_path=...)`."""
+        self._segment.has_taken_state = True
         return self._segment.order.checkpoint
 
     @property
@@ -329,7 +330,8 @@ class Trial:
             values: a number for each objective of the study, by name. Further numbers are kept as `logged/<name>`.
 
         Raises:
-            ArgumentError: the resource is not allowed; an earlier report paused or stopped the segment; or a callback
+            ArgumentError: the resource is not allowed; the segment is resumed, but nothing has called `load` or read
+                `ckpt_path`; an earlier report paused or stopped the segment; or a callback
                 already reports, in which case `manual_reports` must be called before the first fit.
             MetricError: an objective of the study has no value, or a value that is not a number.
             TrialError: this process is a fork of the process that trains the segment.
@@ -341,6 +343,8 @@ class Trial:
                 "trial.report", resource, "a segment in which no fit reports",
                 hint="Call trial.manual_reports() before the first fit. Then only trial.report() reports.",
             )  # fmt: skip
+        if is_first:
+            self._require_state()
         resource = self._checked(resource)
         self._segment.claim(self)
         self._segment.is_loop = True
@@ -360,6 +364,28 @@ class Trial:
         if verdict.kind == VerdictKind.CONTINUE:
             return Continue(reason)
         return Pause(reason) if verdict.kind == VerdictKind.PAUSE else Stop(reason)
+
+    def _require_state(self) -> None:
+        """Refuses the first report of a loop that trains again from scratch in a resumed segment.
+
+        Rank 0 may load the state for all ranks.
+
+        Raises:
+            ArgumentError: the loop has not taken the state that it saved.
+        """
+        segment, order = self._segment, self._segment.order
+        if order.checkpoint is None or segment.has_taken_state or segment.rank:
+            return
+        error = ArgumentError(
+            "trial.report(...)",
+            f"called without trial.load() in a segment that resumes at {counted(order.resource, order.unit)}",
+            "a report of a loop that continues from its saved state",
+            hint="Otherwise a new training would be recorded as a resumed one. Before the loop, call "
+            f"`state = trial.load()`, which is None in the first segment, and continue after the {order.unit} that the "
+            "state has.",
+        )  # fmt: skip
+        segment.fail(error)
+        raise error
 
     def _checked(self, resource: Any) -> int:
         """Returns the resource as an integer.

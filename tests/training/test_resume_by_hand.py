@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from lightning.fabric import Fabric
 from rank_bench import Bench, Said, ScriptedChannel, differences
 
+from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Report
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.resume.by_hand import load_by_hand
@@ -108,6 +110,49 @@ def test_without_rng_a_loop_begins_its_streams_anew(bench: Bench) -> None:
 def test_each_rank_of_a_loop_with_fabric_continues_its_own_stream(bench: Bench) -> None:
     bench.order = replace(bench.order, num_devices=2)
     assert _compare(bench, draw_with_fabric) == []
+
+
+def draw_again(trial: Trial) -> None:
+    """Counts epochs from the segment's number, but never loads its state."""
+    for number in range(trial.segment, HORIZON + 1):
+        with contextlib.suppress(ArgumentError):
+            if trial.report(number, loss=0.5).kind != "continue":
+                trial.save(number)
+                return
+
+
+def test_a_loop_that_never_loads_its_state_is_refused_when_it_resumes(bench: Bench) -> None:
+    first = bench.inline(draw_again, {1: "pause"})
+    resume = bench.resume(first, 2)
+    second = bench.inline(draw_again, {2: "pause"}, **resume)
+    assert second.of(Report) == []
+    assert second.ended[0].outcome == "error"
+    assert "without trial.load() in a segment that resumes at 1 epoch" in second.ended[0].error
+    assert "call `state = trial.load()`" in second.ended[0].error
+
+    def read(trial: Trial) -> None:
+        if trial.ckpt_path is not None:
+            assert torch.load(trial.ckpt_path, weights_only=False) == 1
+        draw_again(trial)
+
+    assert [report.resource for report in bench.inline(read, {2: "pause"}, **resume).of(Report)] == [2]
+
+
+def test_the_first_rank_may_load_for_all(bench: Bench) -> None:
+    bench.order = replace(bench.order, num_devices=2)
+
+    def train(trial: Trial) -> None:
+        fabric = Fabric(accelerator="cpu", devices=trial.num_devices, strategy="ddp")
+        fabric.launch()
+        saved = fabric.broadcast(trial.load() if fabric.is_global_zero else None)
+        for number in range((saved or 0) + 1, HORIZON + 1):
+            if trial.report(number, loss=0.5).kind != "continue":
+                trial.save(number)
+                return
+
+    first = bench.segment(train, {1: "pause"})
+    second = bench.segment(train, {2: "pause"}, **bench.resume(first, 2))
+    assert {report.resource for report in second.of(Report)} == {2}, second.ended
 
 
 @pytest.mark.parametrize("saved", [None, 0.5, {"a": torch.ones(2)}, (1, [2.0])])
