@@ -38,7 +38,7 @@ from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.tracebacks import own_lines
 from lightning_hwtune.training.channel import Note, Probe, Report, SegmentOrder
 
-__all__ = ["Check", "run_check", "succeeded"]
+__all__ = ["WHAT_NEXT", "Check", "run_check", "succeeded"]
 
 _WORTH_S = 0.02
 
@@ -186,6 +186,10 @@ def _check_one(
     return _ConfigFindings(first, whole, (note,) if note else (), after)
 
 
+WHAT_NEXT = "docs/failures.md, under 'After a failed check', says what to do next."
+"""The last line of a failed check."""
+
+
 def succeeded(spec: StudySpec, order: SegmentOrder, found: CheckSegment) -> CheckSegment:
     """Returns what was trained.
 
@@ -198,7 +202,8 @@ def succeeded(spec: StudySpec, order: SegmentOrder, found: CheckSegment) -> Chec
         why = text.rpartition("\n")[2]
         where = " when it resumed from a checkpoint" if order.checkpoint is not None else ""
         raise TrialError(
-            f"the check failed{where}, so nothing was started: {why}\n\nwith {dict(order.config)}:\n{own_lines(text)}",
+            f"the check failed{where}, so nothing was started: {why}\n\nwith {dict(order.config)}:\n"
+            f"{own_lines(text).rstrip()}\n\n{WHAT_NEXT}",
             traceback=text,
         )
     if not found.reports:

@@ -15,6 +15,7 @@ import study_functions as functions
 from study_bench import run, small_study
 
 import lightning_hwtune as hwt
+from lightning_hwtune.engine.check import WHAT_NEXT
 
 
 def out_of_memory(trial: hwt.Trial) -> None:
@@ -102,8 +103,12 @@ def test_what_a_failed_check_lacked_can_be_set_in_the_same_process(
         trial.report(1, error=float(os.environ["HWTUNE_TEST_DATA"]))
 
     study = small_study(tmp_path)
-    with pytest.raises(hwt.TrialError, match="HWTUNE_TEST_DATA"):
+    with pytest.raises(hwt.TrialError, match="HWTUNE_TEST_DATA") as caught:
         study.check(train)
+    assert str(caught.value).splitlines()[-1] == WHAT_NEXT
+    page, _, heading = WHAT_NEXT.partition(", under '")
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    assert f"### {heading.partition(chr(39))[0]}\n" in text
     monkeypatch.setenv("HWTUNE_TEST_DATA", "0.5")
     assert study.check(train).logged == ("error",)
 
