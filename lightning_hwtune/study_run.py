@@ -8,8 +8,10 @@ nothing is left to do. `Study` only describes the run.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast, final
 
 from lightning_hwtune.core.decisions import Done
@@ -139,7 +141,7 @@ class Run:
                 return answer
             if not self._is_checked(session):
                 session.controller.choose_ladder(session.clock.now())
-            with contextlib.closing(self._executor(payload)) as executor:
+            with contextlib.closing(self._executor(payload, session)) as executor:
                 return self._train(session, signals, executor, payload, callbacks)
 
     def _payload(self) -> Payload | None:
@@ -160,7 +162,7 @@ class Run:
         finally:
             view.close(session.clock.now())
 
-    def _executor(self, payload: Payload | None) -> Executor:
+    def _executor(self, payload: Payload | None, session: Session) -> Executor:
         maker = maker_of(self.executor)
         if maker is None:
             return cast("Executor", self.executor)
@@ -172,7 +174,9 @@ class Run:
             folder=self.files.root,
             preload=tuple(self.preload),
             hang_timeout=self.hang_timeout,
+            say=lambda text: session.say(text),  # the view, once it is open
         )
+        session.say = partial(print, file=sys.stderr, flush=True)
         return create_executor(maker, setup)
 
     def _train(

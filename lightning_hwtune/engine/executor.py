@@ -85,6 +85,7 @@ class RunSetup:
         payload: the file with the cloudpickled training function; None unless the executor needs one.
         folder: the study's folder; None if it has none.
         preload, hang_timeout: the options of the run; see `Study.run`.
+        say: prints a line for the user.
     """
 
     train: Callable[[Any], Any]
@@ -94,6 +95,7 @@ class RunSetup:
     folder: Path | None = None
     preload: tuple[str, ...] = ()
     hang_timeout: float | str | None = None
+    say: Callable[[str], None] = print
 
 
 class Sink(Protocol):

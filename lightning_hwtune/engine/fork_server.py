@@ -170,6 +170,12 @@ class ForkServer:
         return self._control is not None and self._n_open_requests == 0
 
     @property
+    def pid(self) -> int | None:
+        """The process id of the guard, with which everything else ends; None if no server is running."""
+        guard = self._guard
+        return None if guard is None else guard.pid
+
+    @property
     def waitable(self) -> list[socket.socket]:
         """The sockets that become readable when `poll` has something to read."""
         control = self._control

@@ -12,14 +12,13 @@ import pickle
 import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Iterator
 from typing import final
 
 from lightning_hwtune.host.process_limit import why_no_process
 from lightning_hwtune.names.spelling import spelled
 from lightning_hwtune.training.channel import Ended, Message, RankTask, VerdictMessage
-from lightning_hwtune.training.process.connection import Inbox, packed
+from lightning_hwtune.training.process.connection import Inbox, Outbox, packed
 from lightning_hwtune.training.process.fork_server import STATUS
 
 __all__ = ["Rank"]
@@ -68,7 +67,7 @@ class Rank:
         self.began_at = self.last_sign = self.progress_at = time.monotonic()
         self.progress, self.is_started, self.has_trained = 0, False, False
         self.ended: Ended | None = None
-        self._inbox, self._outbox = Inbox(), deque([memoryview(packed(task))])
+        self._inbox, self._outbox = Inbox(), Outbox([packed(task)])
         self._status = b""
         self.flush()
 
@@ -96,7 +95,7 @@ class Rank:
 
     def answer(self, verdict: VerdictMessage) -> None:
         """Sends an answer at once, or as soon as the rank reads."""
-        self._outbox.append(memoryview(packed(verdict)))
+        self._outbox.add(packed(verdict))
         self.flush()
 
     @property
@@ -107,14 +106,7 @@ class Rank:
     def flush(self) -> None:
         """Writes as much as the channel accepts."""
         try:
-            while self._outbox:
-                n_sent = self.channel.send(self._outbox[0])
-                if n_sent == len(self._outbox[0]):
-                    self._outbox.popleft()
-                else:
-                    self._outbox[0] = self._outbox[0][n_sent:]
-        except BlockingIOError:
-            return
+            self._outbox.flush(self.channel)
         except OSError:  # the rank has ended; its status follows
             self._outbox.clear()
 

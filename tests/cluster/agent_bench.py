@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from lightning_hwtune.host.process_family import children_of
 
 HERE = Path(__file__).parent
 LOST_AFTER_S = 18  # agents end their ranks after two thirds of it
@@ -52,10 +54,11 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder, self.processes = folder, list[subprocess.Popen[bytes]]()
 
-    def start(self, name: str, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+    def start(self, name: str, *arguments: str, before: Sequence[str] = (), **environ: str) -> subprocess.Popen[bytes]:
+        """Start a process of Python; `before` is what its command begins with."""
         with (self.folder / f"{name}.txt").open("ab") as out:
             more = {"HWTUNE_AGENTS_LOST_AFTER": str(LOST_AFTER_S), "OMP_NUM_THREADS": "1", **environ}
-            command = [sys.executable, *arguments]
+            command = [*before, sys.executable, *arguments]
             process = subprocess.Popen(
                 command, stdout=out, stderr=out, cwd=self.folder, env={**os.environ, **more}, stdin=subprocess.DEVNULL
             )
@@ -74,10 +77,16 @@ class Cluster:
 
 
 class Network:
-    """Passes the bytes of connections to a port on; `cut` ends all connections, and refuses new ones for a while."""
+    """Passes the bytes of connections to a port on.
+
+    `cut` ends all connections, and refuses new ones for a while. Between `stop` and `flow` nothing arrives, in either
+    direction, and no side learns of it.
+    """
 
     def __init__(self, target: Callable[[], int | None]) -> None:
         self._target, self._is_cut, self._pairs = target, False, list[socket.socket]()
+        self._flows = threading.Event()
+        self._flows.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -86,6 +95,7 @@ class Network:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                self._flows.wait()
                 port = self._target()
                 try:
                     assert port is not None
@@ -96,7 +106,7 @@ class Network:
                     continue
                 self._pairs += [near, far]
                 for ends in ((near, far), (far, near)):
-                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+                    threading.Thread(target=_pump, args=(*ends, self._flows), daemon=True).start()
 
     def cut(self, seconds: float) -> None:
         self._is_cut = True
@@ -107,14 +117,22 @@ class Network:
         time.sleep(seconds)
         self._is_cut = False
 
+    def stop(self) -> None:
+        self._flows.clear()
+
+    def flow(self) -> None:
+        self._flows.set()
+
     def close(self) -> None:
         self._listener.close()
+        self.flow()
         self.cut(0)
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def _pump(source: socket.socket, target: socket.socket, flows: threading.Event) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            flows.wait()
             target.sendall(data)
     for end in (source, target):
         with contextlib.suppress(OSError):
@@ -128,8 +146,35 @@ def epochs(folder: Path, trial: int) -> Iterator[tuple[int, ...]]:
         yield tuple(map(int, line.split()[:5]))
 
 
+def descendants(pid: int) -> set[int]:
+    """Return a process and everything that it has started, directly or not."""
+    found = {pid}
+    for child in children_of(pid):
+        found |= descendants(child)
+    return found
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+_AHEAD = """
+import time
+time.time, now = lambda: now() + 3600, time.time
+"""
+
+
+def hour_ahead(folder: Path) -> dict[str, str]:
+    """Return the environment of a host whose clock is an hour ahead, as all of its programs in Python see it."""
+    (folder / "ahead").mkdir()
+    (folder / "ahead" / "sitecustomize.py").write_text(_AHEAD)
+    return {"PYTHONPATH": os.pathsep.join([str(folder / "ahead"), os.environ.get("PYTHONPATH", "")])}
+
+
+def started_earlier() -> list[str]:
+    """Return what begins the command of a process on a host that was started a week earlier; [] if that is refused."""
+    command = ["unshare", "--time", "--fork", "--kill-child", "--monotonic", "604800"]
+    return command if subprocess.run([*command, "true"], capture_output=True).returncode == 0 else []

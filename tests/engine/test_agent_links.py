@@ -249,10 +249,9 @@ def test_an_agent_that_arrives_while_a_session_closes_is_sent_away(tmp_path: Pat
 
 
 @pytest.mark.parametrize("devices", [1, 2])
-def test_a_check_says_once_for_how_many_agents_it_waits(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], devices: int
-) -> None:
-    setup = RunSetup(train=print, pool=Pool("cpu", 1, nodes=2), n_ranks=1, payload=tmp_path / "p.pkl", folder=tmp_path)
+def test_a_check_says_once_for_how_many_agents_it_waits(tmp_path: Path, devices: int) -> None:
+    said, pool = list[str](), Pool("cpu", 1, nodes=2)
+    setup = RunSetup(train=print, pool=pool, n_ranks=1, payload=tmp_path / "p.pkl", folder=tmp_path, say=said.append)
     executor = AgentsExecutor(setup, Door(("127.0.0.1", 0), SECRET), 3.0)
     sink: Any = None
     executor.start(Bench(tmp_path).order(0, devices))
@@ -260,13 +259,11 @@ def test_a_check_says_once_for_how_many_agents_it_waits(
         executor.wait(sink, 0.0)
     which = "the first agent" if devices == 1 else "agents: 0 of 2 are ready"
     limit = "it fails if too few are ready within 10 minutes"
-    assert capsys.readouterr().err == f"the check waits for {which}; {limit}\n"
+    assert said == [f"the check waits for {which}; {limit}"]
     end, _ = call(executor.provider)
     executor.provider.arrived(executor.provider.agents["n"])
     executor.wait(sink, 0.0)
-    assert capsys.readouterr().err == (
-        "" if devices == 1 else f"the check waits for agents: 1 of 2 are ready; {limit}\n"
-    )
+    assert said[1:] == ([] if devices == 1 else [f"the check waits for agents: 1 of 2 are ready; {limit}"])
     executor.provider.lose(executor.provider.agents["n"], "it left")
     executor.provider.attend()
     executor.close()
@@ -279,10 +276,10 @@ def test_a_study_without_agents_says_that_it_waits(tmp_path: Path, capsys: pytes
     ends = [call(executor.provider, name=name, incarnation=name)[0] for name in ("a", "b")]
     sink: Any = None
     for name in ("a", "b"):
-        assert "no agent is left" not in capsys.readouterr().err
+        assert "no agent is left" not in capsys.readouterr().out
         executor.provider.lose(executor.provider.agents[name], "it left")
         executor.wait(sink, 0.0)
-    assert capsys.readouterr().err == (
+    assert capsys.readouterr().out == (
         "no agent is left: the study waits for 10 minutes. Agents join with: hwtune agent\n"
     )
     executor.close()
@@ -348,7 +345,7 @@ def test_a_launcher_starts_the_agents_says_which_have_ended_and_ends_them(
     launcher.news = [NodeChange("n1", "its actor died"), NodeChange("n2", "it was never there")]
     executor.wait(sink, 0.0)
     assert not executor.provider.agents
-    assert capsys.readouterr().err.startswith("no agent is left: ")
+    assert capsys.readouterr().out.startswith("no agent is left: ")
     launcher.failure = "the allocation is over"
     with pytest.raises(TrialError, match="the allocation is over"):
         executor.wait(sink, 0.0)

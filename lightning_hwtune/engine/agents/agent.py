@@ -1,13 +1,15 @@
 """The agent of one node: the local executor, driven by a study on another host.
 
-An agent connects to the study, again and again. Segments continue while the connection is lost, and what their ranks
-say waits. After two thirds of the time after which the study counts the agent as lost, the agent ends all ranks. It
-also ends them before it joins another session. So no rank of a lost agent writes while its trial continues elsewhere.
+An agent connects to the study, again and again, also if nothing arrives for some seconds. Segments continue while the
+connection is lost, and what their ranks say waits. After two thirds of the time after which the study counts the agent
+as lost, the agent ends all ranks; if it cannot, because it is stopped, its `Watchdog` does. It also ends them before it
+joins another session. So no rank of a lost agent writes while its trial continues elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 import socket
@@ -36,6 +38,7 @@ from lightning_hwtune.engine.agents.messages import (
     relative,
 )
 from lightning_hwtune.engine.agents.roster import BEAT_S, software
+from lightning_hwtune.engine.agents.watchdog import Watchdog
 from lightning_hwtune.engine.devices import visible_gpus
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.local import LATER, LocalExecutor
@@ -49,6 +52,10 @@ _AGAIN_S = 0.5  # between two tries to connect
 _LOOK_S = 0.2
 _QUIET_S = 3.0  # without a connection, before it says that it waits
 _FAREWELL_S = 5.0
+_SILENT, _LEAST_SILENT_S = 1 / 6, 3.0
+_ENDS, _WATCHDOG = 2 / 3, 5 / 6
+"""After which part of the time until it is lost an agent connects again, ends its ranks, or has them ended."""
+
 _MAX_SPARES = 8
 
 
@@ -80,7 +87,7 @@ class Agent:
         self._connect, self._key, self._name, self._root = connect, key, name, root
         self._address, self._give_up_s, self._say = address, give_up_s, say
         self._incarnation = secrets.token_hex(8)
-        self._link, self._session, self._ends_after_s = Link(), "", 0.0
+        self._link, self._session, self._lost_after_s, self._watchdog = Link(), "", math.inf, Watchdog()
         self._call: Call | None = None
         self._connected_at = self._called_at = self._beaten_at = time.monotonic()
         self._local: LocalExecutor | None = None
@@ -96,7 +103,7 @@ class Agent:
         Raises:
             TrialError: the study cannot be reached, refuses this agent, or its files are not here.
         """
-        with fork_server().run((PRELOAD,)):
+        with self._watchdog, fork_server().run((PRELOAD,)):
             try:
                 while not self._is_over:
                     self._step()
@@ -134,17 +141,23 @@ class Agent:
             if not self._is_ready and fork_server().is_ready:
                 self._is_ready = True
                 self._link.send(Ready())
-        for message in self._link.messages():
-            self._take(message)
+        messages = list(self._link.messages())
         now = time.monotonic()
+        ends_after_s = self._lost_after_s * _ENDS
+        if now - self._link.known_at > ends_after_s:
+            self._say(f"no heartbeat of the study for {ends_after_s:.3g} s: all segments are ended")
+            self._end_session()
+            return
+        for message in messages:
+            self._take(message)
         if now - self._beaten_at >= BEAT_S:
             self._beaten_at = now
             self._link.beat()
+            self._watchdog.extend(self._link.known_at + self._lost_after_s * _WATCHDOG, fork_server().pid)
         self._link.flush()
-        if self._session and now - self._link.known_at > self._ends_after_s:
-            self._say(f"no heartbeat of the study for {self._ends_after_s:.3g} s: all segments are ended")
-            self._end_ranks()
-            self._session = ""
+        silent_s = now - max(self._link.known_at, self._link.attached_at)
+        if silent_s > max(self._lost_after_s * _SILENT, _LEAST_SILENT_S):
+            self._link.detach()  # a connection that is cut without a sign may stay so, but a new one may work
 
     # ------------------------------------------------------------------ connection
 
@@ -157,7 +170,8 @@ class Agent:
         if self._call is None:
             if not self._is_waiting and now - self._connected_at > _QUIET_S:
                 self._is_waiting = True
-                self._say(f"no session of the study is open; waiting for one, for at most {self._give_up_s:g} s")
+                what = "the connection to the study is lost" if self._session else "no session of the study is open"
+                self._say(f"{what}; waiting for one, for at most {self._give_up_s:g} s")
             if now - self._connected_at > self._give_up_s:
                 raise TrialError(f"the study could not be reached for {self._give_up_s:g} s")
             if now - self._called_at >= _AGAIN_S and (place := self._connect()) is not None:
@@ -169,7 +183,7 @@ class Agent:
             if call.failure and not self._has_joined:  # later, the port may be that of another program for a while
                 raise TrialError(call.failure)
             if call.connection is not None:
-                self._connected(call.connection, call.welcome)
+                self._connected(call.connection, call.welcome, call.began_at)
 
     def _hello(self) -> dict[str, Any]:
         return {
@@ -181,13 +195,14 @@ class Agent:
             "software": software(),
         }
 
-    def _connected(self, connection: socket.socket, welcome: Mapping[str, Any]) -> None:
+    def _connected(self, connection: socket.socket, welcome: Mapping[str, Any], called_at: float) -> None:
         if welcome["refused"]:
             connection.close()
             self._is_over = True
             raise TrialError(f"the study refuses this agent: {welcome['refused']}")
         if welcome["resumed"] and self._session == welcome["session"]:
             self._link.attach(connection, int(welcome["received"]))
+            self._link.known_at = called_at  # the answer may have waited here for long
             self._say("connected again")
             return
         if welcome["resumed"]:  # the ranks were ended while the call was made
@@ -195,7 +210,7 @@ class Agent:
             return
         self._end_ranks()
         self._link, self._session, self._has_joined = Link(), str(welcome["session"]), True
-        self._ends_after_s = float(welcome["lost_after_s"]) * 2 / 3
+        self._lost_after_s = float(welcome["lost_after_s"])
         self._address = self._address or connection.getsockname()[0]
         self._link.attach(connection, 0)
         host, port = connection.getpeername()[:2]
@@ -208,6 +223,12 @@ class Agent:
         self._meets.clear()
         if local is not None:
             local.close()
+
+    def _end_session(self) -> None:
+        """Ends all ranks of a session that counts this agent as lost, or will soon. The next call begins a new one."""
+        self._end_ranks()
+        self._link.detach()
+        self._session, self._lost_after_s = "", math.inf
 
     def _leave(self, why: str) -> None:
         """Reports to the study that nothing runs here any more."""

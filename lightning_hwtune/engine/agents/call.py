@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from multiprocessing import AuthenticationError
 from typing import Any, final
@@ -22,12 +23,13 @@ class Call:
     Attributes:
         is_over: whether there is a result. connection, welcome: the result, if the study answered.
         failure: why trying again would not help.
+        began_at: on the monotonic clock.
     """
 
     def __init__(self, connect: tuple[str, int], key: bytes, hello: Mapping[str, Any]) -> None:
         self.connection: socket.socket | None = None
         self.welcome: Mapping[str, Any] = {}
-        self.failure, self.is_over = "", False
+        self.failure, self.is_over, self.began_at = "", False, time.monotonic()
         threading.Thread(target=self._try, args=(connect, key, hello), name="hwtune-call", daemon=True).start()
 
     def _try(self, connect: tuple[str, int], key: bytes, hello: Mapping[str, Any]) -> None:

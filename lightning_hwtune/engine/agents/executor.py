@@ -74,7 +74,7 @@ class AgentsExecutor:
     ) -> None:
         if setup.payload is None or setup.folder is None:
             raise ArgumentError("payload", None, "the file with the training function")
-        self._root, self._pool, self._lost_after_s = setup.folder, setup.pool, lost_after_s
+        self._root, self._pool, self._say = setup.folder, setup.pool, setup.say
         first = Setup(
             root=str(setup.folder),
             payload=setup.payload.name,
@@ -120,7 +120,7 @@ class AgentsExecutor:
         key = setup.folder / KEY_NAME
         given = f" --key-file {key}" if key.exists() else ""
         way_to_join = f"Agents join with: hwtune agent --connect {door.reached_at}{given}"
-        print(way_to_join, file=sys.stderr, flush=True)  # noqa: T201
+        setup.say(way_to_join)
         return cls(setup, door, lost_after_s(), way_to_join)
 
     @classmethod
@@ -135,7 +135,10 @@ class AgentsExecutor:
             raise
         executor = cls(setup, door, lost_after_s(), launcher=launcher)
         try:
-            launcher.start(Invitation(connect=door.reached_at, key=door.key, folder=setup.folder, pool=setup.pool))
+            invitation = Invitation(
+                connect=door.reached_at, key=door.key, folder=setup.folder, pool=setup.pool, say=setup.say
+            )
+            launcher.start(invitation)
         except BaseException:
             executor.close()
             raise
@@ -171,8 +174,7 @@ class AgentsExecutor:
         n_nodes = -(-order.num_devices // self._pool.node_size)
         which = "the first agent" if n_nodes == 1 else f"agents: {there} of {n_nodes} are ready"
         limit = counted(f"{self.provider.timeout_s / 60:g}", "minutes")
-        text = f"the check waits for {which}; it fails if too few are ready within {limit}"
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        self._say(f"the check waits for {which}; it fails if too few are ready within {limit}")
 
     def _chosen(self, order: SegmentOrder) -> tuple[NodePart, ...]:
         """Returns the nodes for an order that has none; empty as long as too few are ready."""
@@ -251,7 +253,7 @@ class AgentsExecutor:
         lost = self.provider.attend()
         if lost and not self.provider.agents and not self._is_closed:
             text = f"no agent is left: the study waits for {self.provider.timeout_s / 60:g} minutes"
-            print(f"{text}. {self._way_to_join or self.provider.missing()}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201
+            self._say(f"{text}. {self._way_to_join or self.provider.missing()}".rstrip())
         for agent in lost:
             for trial_id, segment in self._segments.items():
                 if any(part.node == agent.name for part in segment.order.nodes) and not segment.is_over:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
@@ -29,12 +29,14 @@ class Invitation:
         key: the secret.
         folder: the study's folder.
         pool: the devices of the study; each agent serves one of its nodes.
+        say: prints a line for the user.
     """
 
     connect: str
     key: bytes = field(repr=False)
     folder: Path
     pool: Pool
+    say: Callable[[str], None] = print
 
     def command(self, *options: str) -> list[str]:
         """Returns the command that starts an agent, with further options of `hwtune agent`."""

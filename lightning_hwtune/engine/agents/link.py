@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any, final
 
-from lightning_hwtune.training.process.connection import Inbox, packed
+from lightning_hwtune.training.process.connection import Inbox, Outbox, packed
 
 __all__ = ["Link", "proved_client", "proved_listener", "receive_json", "send_json"]
 
@@ -37,16 +37,18 @@ class Link:
         received: the number of the newest message that arrived.
         heard_at: when anything last arrived, on the monotonic clock.
         known_at: the other side has heard of this one at this time or later; see `beat`.
+        attached_at: when the present connection began.
         socket: the present connection; None between two connections.
     """
 
     def __init__(self) -> None:
         self.socket: socket.socket | None = None
         self.received, self.heard_at = 0, time.monotonic()
-        self.known_at, self._their_time = self.heard_at, 0.0
+        self.known_at = self.attached_at = self.heard_at
+        self._their_time = 0.0
         self._n_sent = 0
         self._unconfirmed: deque[tuple[int, bytes]] = deque()
-        self._inbox, self._outbox = Inbox(), deque[memoryview]()
+        self._inbox, self._outbox = Inbox(), Outbox()
 
     def attach(self, connection: socket.socket, confirmed: int) -> None:
         """Continues over a new connection; the other side has received the messages up to number `confirmed`."""
@@ -57,9 +59,9 @@ class Link:
                 socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
             )  # a rank waits for the answer to its report
         self.socket, self._inbox = connection, Inbox()
-        self.heard_at = self.known_at = time.monotonic()
+        self.heard_at = self.known_at = self.attached_at = time.monotonic()
         self._confirm(confirmed)
-        self._outbox = deque(memoryview(data) for _, data in self._unconfirmed)
+        self._outbox = Outbox(data for _, data in self._unconfirmed)
         self.flush()
 
     def detach(self) -> None:
@@ -90,20 +92,15 @@ class Link:
 
     def _write(self, data: bytes) -> None:
         if self.socket is not None:
-            self._outbox.append(memoryview(data))
+            self._outbox.add(data)
             self.flush()
 
     def flush(self) -> None:
         """Writes as much as the connection accepts."""
-        try:
-            while self._outbox and self.socket is not None:
-                n_sent = self.socket.send(self._outbox[0])
-                if n_sent == len(self._outbox[0]):
-                    self._outbox.popleft()
-                else:
-                    self._outbox[0] = self._outbox[0][n_sent:]
-        except BlockingIOError:
+        if self.socket is None:
             return
+        try:
+            self._outbox.flush(self.socket)
         except OSError:
             self.detach()
 

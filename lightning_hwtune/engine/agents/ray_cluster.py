@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,8 +93,7 @@ class RayLauncher:
         for _ in range(self._pool.n_nodes):
             self._request(invitation)
         if lacks := self._lacks():
-            text = f"{lacks} The study waits {self.timeout_s:g} s for one, which an autoscaler may start"
-            print(text, file=sys.stderr, flush=True)  # noqa: T201
+            invitation.say(f"{lacks} The study waits {self.timeout_s:g} s for one, which an autoscaler may start")
 
     def _request(self, invitation: Invitation) -> None:
         self._n_started += 1

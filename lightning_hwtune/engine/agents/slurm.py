@@ -111,7 +111,7 @@ class SlurmLauncher:
             raise TrialError(f"srun cannot be started: {error}") from error
         if self._allocation.nodes > self._n_nodes:
             text = f"the allocation has {self._allocation.nodes} nodes, and the study uses {self._n_nodes} of them"
-            print(f"{text}, because of Pool.nodes", file=sys.stderr, flush=True)  # noqa: T201
+            invitation.say(f"{text}, because of Pool.nodes")
 
     def poll(self) -> Sequence[NodeChange]:
         """Returns nothing: an agent that ends is lost after the time without a heartbeat.

@@ -1,7 +1,8 @@
 """The channel over a socket: the rank's end, and the conversion between messages and a stream of bytes.
 
 A message is sent as its length in four bytes and a pickle. The engine never waits for the rest of a message. It passes
-the bytes that have arrived to an `Inbox`, which returns only complete messages.
+the bytes that have arrived to an `Inbox`, which returns only complete messages. What it sends is in an `Outbox` until
+the socket accepts it.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import pickle
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, final
 
 from lightning_hwtune.training.channel import Message, Report, VerdictMessage, storable_message
 
-__all__ = ["MAX_MESSAGE_BYTES", "Inbox", "PipeChannel", "packed"]
+__all__ = ["MAX_MESSAGE_BYTES", "Inbox", "Outbox", "PipeChannel", "packed"]
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 """The largest size of a message. Texts are much shorter (`text`), so a longer message is an error of its sender."""
@@ -59,6 +61,41 @@ class Inbox:
             body = bytes(self._buffer[_LENGTH.size : end])
             del self._buffer[:end]
             yield pickle.loads(body)
+
+
+@final
+class Outbox:
+    """Messages on their way into a socket that does not block, as `packed` returns them. It is true while any waits."""
+
+    def __init__(self, messages: Iterable[bytes] = ()) -> None:
+        self._left = deque(memoryview(message) for message in messages)
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def add(self, message: bytes) -> None:
+        """Adds a message; `flush` writes it."""
+        self._left.append(memoryview(message))
+
+    def clear(self) -> None:
+        """Drops what is not written yet."""
+        self._left.clear()
+
+    def flush(self, end: socket.socket) -> None:
+        """Writes as much as the socket accepts.
+
+        Raises:
+            OSError: the other end is closed.
+        """
+        try:
+            while self._left:
+                n_sent = end.send(self._left[0])
+                if n_sent == len(self._left[0]):
+                    self._left.popleft()
+                else:
+                    self._left[0] = self._left[0][n_sent:]
+        except BlockingIOError:
+            return
 
 
 @final
