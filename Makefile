@@ -59,7 +59,7 @@ gpu-check-packing:
 	@gpu-check/run --packing
 
 # the arguments of each benchmark; the order is that of the results page
-BENCHMARKS := import_time reading serve decisions scale cluster replay_choose replay replay_fronts searchers deadline noise scaling rubberband allocation elastic pasha transfer prior_demo crash faults database fuzz hydra_sweep optuna_side_by_side overhead first_study
+BENCHMARKS := import_time reading serve importance decisions scale cluster replay_choose replay replay_fronts searchers deadline noise scaling rubberband allocation elastic pasha transfer prior_demo crash faults database fuzz hydra_sweep optuna_side_by_side overhead first_study
 ARGUMENTS_replay := --rows build/replay
 # a part of the script replay
 SCRIPT_replay_fronts := replay

@@ -58,10 +58,12 @@ TITLES = {
     "import_time": "Import",
     "reading": "Reading a large study",
     "serve": "The page of a large study",
+    "importance": "Importance of parameters where it is known",
 }
 
 RUN_BY = {"replay_fronts": "`benchmarks/replay.py --fronts reporting`"}
 
+IMPORTANCES = ("sum", "product", "both", "bent")
 TARGETS: Mapping[str, str] = {
     "time_low": ">= 2.5",
     "usd_low": ">= 2.5",
@@ -191,6 +193,7 @@ TARGETS: Mapping[str, str] = {
     "event_to_page_s": "<= 1",
     "cpu_idle_share": "<= 0.01",
     "cpu_50_events_share": "<= 0.15",
+    **{f"{kind}_{function}": "<= 0.05" for kind in ("error", "alone_error") for function in IMPORTANCES},
     "extra_lines_max": "<= 9",
     "sweep_dirs": "== 1",
     "trial_dirs": "== 12",

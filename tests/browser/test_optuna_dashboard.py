@@ -51,7 +51,8 @@ def dashboard(folder: Path, tmp_path: Path) -> Iterator[str]:
     try:
         deadline = time.monotonic() + LIMIT_S
         while not is_open(port):
-            assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "output").read_text()
+            is_late = process.poll() is not None or time.monotonic() > deadline
+            assert not is_late, (tmp_path / "output").read_text()
             time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
