@@ -52,6 +52,7 @@ def _is_silent(end: SystemExit) -> bool:
 
 def _end() -> None:
     print("hwtune: interrupted", file=sys.stderr)  # noqa: T201 - nothing else may be imported yet
+    exec("")  # an interrupt inside `exec` leaves a mark, with which `python -m` ends by a signal instead
     sys.exit(_INTERRUPTED)
 
 

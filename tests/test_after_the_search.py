@@ -6,6 +6,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -339,6 +341,33 @@ def test_the_command_says_what_it_does_not_test_and_how_to_continue(
     assert stopped.exit_code == 130
     assert "To test what is missing, do the same again:\n" in stopped.stderr
     assert f" test two_tests:bad {best} --again --dir " in stopped.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.training
+def test_an_interrupt_in_the_middle_of_the_tests_keeps_those_that_are_complete(tmp_path: Path) -> None:
+    study = searched(tmp_path)
+    (tmp_path / "my_tests.py").write_text(
+        "import time\n\ndef second(trial):\n    time.sleep(600 * (trial.id != FIRST))\n    return {'a': 1}\n".replace(
+            "FIRST", str(study.best.trial_id)
+        )
+    )
+    others = [trial.trial_id for trial in study.state().trials if trial.trial_id != study.best.trial_id]
+    other = next(number for number in others if study.state().trials[number].measured_checkpoint is not None)
+    words = ["-m", "lightning_hwtune", "test", "my_tests:second", str(study.best.trial_id), str(other)]
+    command = [sys.executable, "-u", *words, "--dir", str(study.dir.parent)]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"trial {study.best.trial_id}: a 1\n"
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "To test what is missing, do the same again:" in said
+    tested = {trial.trial_id: dict(trial.tested) for trial in study.state().trials if trial.tested}
+    assert tested == {study.best.trial_id: {"a": 1.0}}
 
 
 @pytest.mark.parametrize("found", [None, 3, [], {}, {"a": "text"}, {1: 2.0}, "text"])

@@ -561,6 +561,14 @@ def test_ctrl_c_inside_a_command_ends_it_with_one_line(raises: str, place: str, 
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwtune: interrupted\n")
 
 
+def test_an_interrupt_inside_generated_code_of_an_import_has_the_same_status(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("exec('raise KeyboardInterrupt')")  # as when a dataclass is made
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "lightning_hwtune", "status"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "hwtune: interrupted\n")
+
+
 def test_another_error_of_an_import_keeps_its_traceback(tmp_path: Path) -> None:
     package = tmp_path / "typer"
     package.mkdir()
