@@ -1,9 +1,8 @@
 """The remaining time of a study: its own decisions, run forward on a copy of its state.
 
 Nothing is trained. Segments take the time given by `core.pace` and show values drawn by `core.likely_values`. A
-searcher that learns is expected to draw more and more as it did last: configurations of its newest trials, as often as
-trials of the study are known. Its new trials are better than known ones, so they are promoted more often
-(`core.learning_gain`).
+searcher that learns is expected to draw mostly as it did last: configurations of its newest trials, and sometimes any
+others. Its new trials are better than known ones, so they are promoted more often (`core.learning_gain`).
 Rungs, promotions, reservations, finishers and limits come from the controller itself, so the forecast needs no formula
 for them. Trials end early by themselves as often, from one level to the next, as those seen so far. If there are many
 new trials, only the first hundred are run forward, and the others take as long as the second half of these. A run
@@ -42,7 +41,8 @@ __all__ = ["Outlook", "cheaply_drawn", "outlook"]
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
 _MAX_STEPS = 100_000
 _MOST_NEW = 100  # number of new trials that are run forward
-_NEWEST_SHARE, _LEAST_NEWEST = 0.25, 5  # the newest trials, which new ones resemble: share, least number
+_NEWEST_SHARE, _LEAST_NEWEST = 0.33, 8  # the newest trials, which new ones resemble: share, least number
+_LIKE_NEWEST = 0.7  # probability that a new trial resembles one of them
 
 
 @final
@@ -73,12 +73,10 @@ def cheaply_drawn(state: StudyState) -> StudyState:
     """
     if state.spec.searcher.name in _CHEAP_SEARCHERS:
         return state
-    n_known, most = len(state.searched), state.limits.max_trials
-    newest = [trial.config for trial in state.searched[-math.ceil(_NEWEST_SHARE * n_known) :]]
+    n_newest = max(math.ceil(_NEWEST_SHARE * len(state.searched)), _LEAST_NEWEST)
+    newest = [trial.config for trial in state.searched[-n_newest:]]
     other = copy.copy(state)
-    searcher: Searcher = Random()
-    if len(newest) >= _LEAST_NEWEST:
-        searcher = _LikeNewest(newest, min(n_known / most, 1.0) if most else 1.0)
+    searcher: Searcher = _LikeNewest(newest) if len(newest) == n_newest else Random()
     other.spec = dataclasses.replace(state.spec, searcher=searcher)
     return other
 
@@ -87,22 +85,21 @@ def cheaply_drawn(state: StudyState) -> StudyState:
 class _LikeNewest(Searcher):
     """Draws as the study's own searcher did last, because one that learns comes to prefer some configurations.
 
-    If seconds are an objective, it soon draws fast configurations only.
+    If seconds are an objective, it soon draws fast configurations, and only a few others.
 
     Args:
         newest: the configurations that it drew last.
-        share: how many of the draws are like these; the others are at random.
     """
 
     name: ClassVar[str] = "random"
 
-    def __init__(self, newest: Sequence[Mapping[str, Any]], share: float) -> None:
-        self._newest, self._share = newest, share
+    def __init__(self, newest: Sequence[Mapping[str, Any]]) -> None:
+        self._newest = newest
 
     def propose(self, space: SearchSpace, draw: int, seed: int, history: History) -> dict[str, Any] | None:
         """Returns one of the newest configurations, or one at random."""
         rng = stream(seed, "outlook", draw)
-        if rng.random() >= self._share:
+        if rng.random() >= _LIKE_NEWEST:
             return Random().propose(space, draw, seed, history)
         return dict(self._newest[int(rng.integers(len(self._newest)))])
 
