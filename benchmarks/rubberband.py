@@ -13,6 +13,8 @@ Figures:
 - ratio_at_1_2, ratio_at_2: cost of the cheapest static plan divided by that of the elastic plan, at these deadlines;
   medians over the jobs.
 - ratio_no_idle: the same at a deadline of 1.2, where the static plan pays a GPU only while a trial occupies it.
+- bound_at_1_2, bound_at_2: the same ratios for a plan that nobody can make, at the lower bound of the cost of all
+  plans (`benchmarks/plan_bounds.py`); medians. No planner can have a larger `ratio_at_1_2` or `ratio_at_2`.
 - gap_max: the largest relative difference from the cheapest plan by brute force, on small random jobs.
 - plan_ms: milliseconds to plan a job of 81 trials in 5 stages on at most 16 nodes; the largest of the medians of the
   deadlines.
@@ -45,6 +47,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import lightning_hwtune
 from benchmarks.brute_force_plans import SmallJob, brute_force_usd, small_jobs
 from benchmarks.measured_speeds import PER_NODE, SOURCE, fitted_speeds, measured_apps, measured_speeds, some_batches
+from benchmarks.plan_bounds import least_usd, undominated
 from lightning_hwtune.core.hardware.billing import RULES, BillingRule
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.planning.job import Job, Stage, halving_stages
@@ -97,17 +100,9 @@ def no_idle_usd(job: Job, kind: NodeKind, deadline_s: float) -> float:
                 if n_slots := kind.slots(n_nodes, count):
                     trial_s = job.trial_s(stage, count)
                     steps.append((math.ceil(stage.trials / n_slots) * trial_s, stage.trials * count * trial_s))
-            ways = _undominated((a + c, b + d) for (a, b), (c, d) in itertools.product(ways, steps))
+            ways = undominated((a + c, b + d) for (a, b), (c, d) in itertools.product(ways, steps))
         found += [used_s for ends_s, used_s in ways if ends_s <= deadline_s * (1 + 1e-9)]
     return usd_per_s * min(found)
-
-
-def _undominated(pairs: Iterator[tuple[float, float]]) -> list[tuple[float, float]]:
-    kept: list[tuple[float, float]] = []
-    for pair in sorted(pairs):
-        if not kept or pair[1] < kept[-1][1]:
-            kept.append(pair)
-    return kept
 
 
 def row_of(item: Instance, deadline: float) -> dict[str, Any]:
@@ -120,6 +115,7 @@ def row_of(item: Instance, deadline: float) -> dict[str, Any]:
         "app": item.app, "batch": item.batch, "trials": job.stages[0].trials, "stages": len(job.stages),
         "most": kind.most, "launch_s": kind.launch_s, "deadline": deadline, "ratio": static.usd / plan.usd,
         "ratio_no_idle": no_idle_usd(job, kind, deadline_s) / plan.usd,
+        "ratio_bound": static.usd / least_usd(job, kind, deadline_s),
         "overrun": overrun(item, deadline_s, 1.0), "overrun_with_margin": overrun(item, deadline_s, MARGIN),
     }  # fmt: skip
 
@@ -169,7 +165,7 @@ def plan_ms(repeats: int = 11) -> float:
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns the medians of a group of rows, and how their plans on fitted speeds did."""
     found: dict[str, Any] = {"plans": len(rows)}
-    for name in ("ratio", "ratio_no_idle"):
+    for name in ("ratio", "ratio_no_idle", "ratio_bound"):
         values = [row[name] for row in rows]
         found[name] = {"median": statistics.median(values), "p10": float(np.quantile(values, 0.1)), "max": max(values)}
     for name in ("overrun", "overrun_with_margin"):
@@ -188,6 +184,8 @@ def figures(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
         "ratio_at_1_2": statistics.median(row["ratio"] for row in at[1.2]),
         "ratio_at_2": statistics.median(row["ratio"] for row in at[2.0]),
         "ratio_no_idle": statistics.median(row["ratio_no_idle"] for row in at[1.2]),
+        "bound_at_1_2": statistics.median(row["ratio_bound"] for row in at[1.2]),
+        "bound_at_2": statistics.median(row["ratio_bound"] for row in at[2.0]),
         "missed_share": sum(value > 1e-9 for value in overruns) / len(overruns),
     }
 

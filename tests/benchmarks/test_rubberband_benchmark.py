@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import sys
 from pathlib import Path
@@ -11,9 +13,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks import allocation, rubberband
+from benchmarks.brute_force_plans import brute_force_usd, small_jobs
 from benchmarks.measured_speeds import CHEAP_PROBE, fitted_speeds, measured_apps, measured_speeds
+from benchmarks.plan_bounds import least_usd
 from lightning_hwtune.planning.job import Job, Stage, halving_stages
 from lightning_hwtune.planning.nodes import NodeKind
+from lightning_hwtune.planning.rubberband import cheapest_plan
 
 HAS_DATA = (Path(os.environ.get("HWTUNE_DATA", "../shared/data")) / "scaling" / "pollux_placements.parquet").exists()
 needs_data = pytest.mark.skipif(not HAS_DATA, reason="the folder scaling is not there: set HWTUNE_DATA")
@@ -26,11 +31,29 @@ def test_a_static_plan_without_idle_time_pays_what_trials_occupy() -> None:
     assert rubberband.no_idle_usd(job, kind, 170.0) == pytest.approx(300.0 + 2 * 62.5)
 
 
+def test_no_plan_costs_less_than_the_bound_and_a_simple_one_costs_just_that() -> None:
+    kind = NodeKind(2, 4, 7200.0, launch_s=10.0)
+    simple = Job((Stage(4, 1), Stage(2, 1)), 100.0, {1: 1.0, 2: 1.5})
+    for deadline_s in (210.0, 1000.0):
+        planned = cheapest_plan(simple, kind, deadline_s)
+        assert least_usd(simple, kind, deadline_s) == pytest.approx(planned.usd)
+    assert least_usd(simple, kind, 100.0) == math.inf
+    n_found = 0
+    for small in small_jobs(60, seed=5):
+        job = Job(tuple(itertools.starmap(Stage, small.stages)), small.unit_s, small.speeds, small.start_s)
+        kind = NodeKind(small.devices, small.most, small.usd_per_hour, small.launch_s)
+        bound, least = least_usd(job, kind, small.deadline_s), brute_force_usd(small)
+        assert bound <= least * (1 + 1e-9)
+        n_found += least < math.inf
+    assert n_found > 20
+
+
 def test_the_figures_of_elastic_plans_are_those_of_the_rows() -> None:
-    row: dict[str, Any] = {"deadline": 1.2, "ratio": 2.0, "ratio_no_idle": 1.1, "overrun": 0.1}
+    row: dict[str, Any] = {"deadline": 1.2, "ratio": 2.0, "ratio_no_idle": 1.1, "ratio_bound": 2.5, "overrun": 0.1}
     row["overrun_with_margin"] = -0.1
     rows = [row, row | {"ratio": 1.0, "overrun": None}, row | {"deadline": 2.0, "ratio": 1.25, "overrun": -0.2}]
     expected = {"ratio_at_1_2": 1.5, "ratio_at_2": 1.25, "ratio_no_idle": 1.1, "missed_share": 0.5}
+    expected |= {"bound_at_1_2": 2.5, "bound_at_2": 2.5}
     assert rubberband.figures(rows) == expected
     found = rubberband.summary(rows)
     assert found["overrun"] == {"planned": 2, "missed": 0.5, "late_by": {"median": 0.1, "max": 0.1}}
