@@ -13,7 +13,7 @@ Figures:
 - ratio_at_1_2, ratio_at_2: cost of the cheapest static plan divided by that of the elastic plan, at these deadlines;
   medians over the jobs.
 - ratio_no_idle: the same at a deadline of 1.2, where the static plan pays a GPU only while a trial occupies it.
-- bound_at_1_2, bound_at_2: the same ratios for a plan that nobody can make, at the lower bound of the cost of all
+- bound_at_1_2, bound_at_2: the same ratios for a cost that no plan reaches, the lower bound of the cost of all
   plans (`benchmarks/plan_bounds.py`); medians. No planner can have a larger `ratio_at_1_2` or `ratio_at_2`.
 - gap_max: the largest relative difference from the cheapest plan by brute force, on small random jobs.
 - plan_ms: milliseconds to plan a job of 81 trials in 5 stages on at most 16 nodes; the largest of the medians of the

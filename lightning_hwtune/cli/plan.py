@@ -64,6 +64,16 @@ def plan(
             show_default=False,
         ),
     ] = None,
+    measured_by: Annotated[
+        str | None,
+        typer.Option(
+            "--measured-by",
+            metavar="STUDY",
+            help="An earlier study with such trainings: its measured seconds and speeds, in place of --unit-s and "
+            "--speeds.",
+            show_default=False,
+        ),
+    ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
@@ -172,7 +182,11 @@ def plan(
     n_devices = max(0 if pool is None else pool.size, 0 if kind is None else kind.devices * kind.most)
     if n_devices == 0:
         raise ArgumentError("--devices", None, "the devices of a pool, or --instance, the type of rented nodes")
-    by_number, one_s, notes = _training(speeds, profile, samples, unit_s, n_devices)
+    if measured_by is None:
+        by_number, one_s, notes = _training(speeds, profile, samples, unit_s, n_devices)
+    else:
+        given_too = {"--speeds": speeds, "--profile": profile, "--samples": samples}
+        by_number, one_s, notes = _studied(measured_by, dir, given, unit_s, n_devices, given_too)
     options, alone_usd, advice = [], None, None
     if pool is not None:
         study = PoolStudy(given, n_trials, pool.size, one_s, start_s, variation=variation)
@@ -387,6 +401,24 @@ def _training(
         n_samples = _needed("--samples", samples, f"the samples of one epoch, or --unit-s, {allowed}")
         unit_s = n_samples / measured.global_batch / found.speeds[1]
     return found.speeds, unit_s, list(found.notes)
+
+
+def _studied(
+    name: str, folder: Path, scheduler: Scheduler, unit_s: float | None, most: int, others: Mapping[str, Any]
+) -> tuple[Mapping[Any, float], float, list[str]]:
+    """Returns what `_training` does, by what an earlier study has measured."""
+    from lightning_hwtune.cli.study_selection import choose
+    from lightning_hwtune.planning.profiled import studied_speeds
+
+    for option, value in others.items():
+        if value is not None:
+            raise ArgumentError(option, value, "None with --measured-by, which has the speeds")
+    state = choose(folder, name, None).state()
+    if state.spec.scheduler.unit != scheduler.unit:
+        allowed = f"a study that counts {scheduler.unit}, as the scheduler of the plan does"
+        raise ArgumentError("--measured-by", f"{name}, which counts {state.spec.scheduler.unit}", allowed)
+    found = studied_speeds(state, most)
+    return found.speeds, found.unit_s if unit_s is None else unit_s, list(found.notes)
 
 
 def _speeds(text: str) -> dict[Fraction, float]:

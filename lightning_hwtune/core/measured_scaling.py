@@ -32,6 +32,7 @@ from lightning_hwtune.errors import ArgumentError
 
 __all__ = [
     "batch_keys",
+    "fitted_scaling",
     "guessed_speed",
     "levels",
     "likely_speed",
@@ -39,6 +40,7 @@ __all__ = [
     "relative_speed",
     "scaling_points",
     "speed_by",
+    "unit_seconds",
 ]
 
 _TRIAL_SPREAD = 0.3  # of the logarithm of a trial's pace that its parameters do not explain
@@ -63,11 +65,11 @@ def measured_scaling(
     Raises:
         ArgumentError: the segments do not show how the training scales.
     """
-    return _fitted(state.spec, scaling_points(state, coming, segments))
+    return fitted_scaling(state.spec, scaling_points(state, coming, segments))
 
 
-def _fitted(spec: StudySpec, points: Sequence[ScalingPoint]) -> ScalingModel:
-    """Returns the model of these points; raises as `measured_scaling`."""
+def fitted_scaling(spec: StudySpec, points: Sequence[ScalingPoint]) -> ScalingModel:
+    """Returns the model of the points of a study; raises as `measured_scaling`."""
     if len({point.devices for point in points}) < 2:
         hint = "Measure some steps on several numbers of devices: `study.profile(train)`, or `hwtune profile`."
         allowed = "a study that has trained comparable configurations on at least two numbers of devices"
@@ -94,7 +96,7 @@ def relative_speed(
     old, new = ((count, _global_batch(spec, config, count, counts)) for count in (reference, devices))
     if old in measured and new in measured:
         return measured[old] / _units(spec, old[1], 1) / (measured[new] / _units(spec, new[1], 1)), False
-    return speed_by(_fitted(spec, points), spec, config, devices, reference)
+    return speed_by(fitted_scaling(spec, points), spec, config, devices, reference)
 
 
 def speed_by(
@@ -214,6 +216,11 @@ def _estimates(
     found = covariance @ (design.T @ logs) / spread**2
     n = len(cell_names)
     return cell_names, found[:n], covariance[:n, :n]
+
+
+def unit_seconds(spec: StudySpec, seconds: float, batch: int, largest: int) -> float:
+    """Returns the seconds of a unit of resource, by those of a point of this batch; `largest` is that of all points."""
+    return seconds / _units(spec, batch, largest)
 
 
 def _units(spec: StudySpec, batch: int, largest: int) -> float:

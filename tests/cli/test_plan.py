@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_study import store
 from typer.testing import CliRunner, Result
 
 import lightning_hwtune as hwt
@@ -217,3 +218,16 @@ def test_wrong_options_are_refused(command: str, text: str) -> None:
     result = plan(command, 1)
     assert text in result.stderr
     assert result.stdout == ""
+
+
+def test_an_earlier_study_gives_seconds_and_speeds(tmp_path: Path) -> None:
+    store(tmp_path, n_trials=20)
+    command = f"--scheduler run_to_end:max_epochs=3 --trials 4 --variation 1 --devices 2 --dir {tmp_path}"
+    document = found(f"{command} --measured-by digits")
+    seconds = {item["devices"]: item["seconds"] for item in document["plans"]}
+    assert seconds == pytest.approx({"1": 2 * 3 * 1.0, "2": 4 * 3 * 0.5}, rel=0.1)
+    assert found(f"{command} --measured-by digits --unit-s 60")["plans"][0]["seconds"] == pytest.approx(360)
+    for more, text in [("--speeds 1=1", "None with --measured-by"), ("--samples 5", "None with --measured-by")]:
+        assert text in plan(f"{command} --measured-by digits {more}", 1).stderr
+    steps = command.replace("max_epochs", "max_steps")
+    assert "which counts epochs" in plan(f"{steps} --measured-by digits", 1).stderr
