@@ -140,6 +140,7 @@ class Run:
                     session.finish(answer)
                 return answer
             if not self._is_checked(session):
+                session.controller.choose_packing(session.clock.now())
                 session.controller.choose_ladder(session.clock.now())
             with contextlib.closing(self._executor(payload, session)) as executor:
                 return self._train(session, signals, executor, payload, callbacks)
@@ -242,6 +243,7 @@ class Run:
         folder, limit_s = self.files.scratch("check"), self.hang_timeout
         spec = likely_spec(controller.spec, controller.state.limits)
         found = run_check(spec, executor, payload, folder, session.tick, hang_timeout_s=limit_s)
+        controller.choose_packing(session.clock.now(), found.gpu_bytes, found.gpu_total_bytes)
         controller.choose_ladder(session.clock.now(), found.start_up)
         view.checked(found)
         for note in found.study_notes:  # shown now, so the trials do not need to repeat them

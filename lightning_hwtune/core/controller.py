@@ -34,6 +34,7 @@ from lightning_hwtune.core.decisions import (
     VerdictKind,
 )
 from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.packing import packing
 from lightning_hwtune.core.hardware.placement import on_nodes
 from lightning_hwtune.core.judge import Judge
 from lightning_hwtune.core.ladder_choice import ladder_choice
@@ -147,6 +148,21 @@ class Controller:
                     at=now, settings=choice.settings, n_to_end=choice.n_to_end, facts=facts, reason=choice.reason
                 )
             )
+
+    def choose_packing(self, now: float, peak_bytes: int = 0, total_bytes: int = 0) -> None:
+        """Chooses how many trials share a GPU, if the study leaves that open, unless it has chosen.
+
+        Args:
+            peak_bytes, total_bytes: see `core.hardware.packing`; 0 if nothing was measured.
+        """
+        if self.spec.pool.is_packed_by_memory and self.state.most_per_device is None:
+            found = packing(self.spec.pool, peak_bytes, total_bytes)
+            self._write(
+                ev.PackingChosen(
+                    at=now, per_device=found.per_device, peak_bytes=peak_bytes, total_bytes=total_bytes,
+                    reason=found.reason,
+                )
+            )  # fmt: skip
 
     def plan_stage(self, now: float) -> None:
         """Asks the allocation policy for the plan of a stage, if it plans stages and one begins now."""

@@ -35,6 +35,7 @@ __all__ = [
     "NodeReleased",
     "NodeRequested",
     "Noted",
+    "PackingChosen",
     "Reported",
     "ResultAdded",
     "SegmentEnded",
@@ -154,6 +155,25 @@ class LadderChosen(Event):
     n_to_end: int
     facts: Mapping[str, Any]
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackingChosen(Event):
+    """The study chose how many trials share a GPU, by measured memory. Only studies with `per_device="auto"` do so.
+
+    Attributes:
+        per_device: the number of trials. reason: the choice in words.
+        peak_bytes: the most memory of the trial of the check; 0 if it was not measured.
+        total_bytes: the memory of the GPU.
+    """
+
+    per_device: int
+    peak_bytes: int
+    total_bytes: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", storable(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,7 +468,7 @@ _TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         StudyCreated, SessionOpened, SessionClosed, ConfigEnqueued, ResultAdded, LadderChosen, TrialCreated,
-        StagePlanned, NodeRequested, NodeReady, NodeReleased, NodeLost, DevicesReserved,
+        PackingChosen, StagePlanned, NodeRequested, NodeReady, NodeReleased, NodeLost, DevicesReserved,
         TrialStopped,
         SegmentStarted, Reported, CheckpointSaved, CheckpointRemoved, SegmentEnded, Noted, ValueNoted, Tested,
     )

@@ -60,7 +60,8 @@ class StudyFacts:
         has_reference_count: whether measured objectives are given at a trial's first number of devices; in studies of
             earlier versions, they are those of the devices that it had.
         has_guard: whether a guard keeps the bill within the limit of money; studies of earlier versions do without.
-        most_per_device: how many segments may share a device since one of them ran out of memory; None if none did.
+        most_per_device: how many segments may share a device, since the study has chosen it or one of them ran out of
+            memory; None for as many as the pool says.
         slowest_s: the longest time that one unit of resource has taken so far, in seconds.
         slowest_report_s: the longest time between two reports.
         n_repeated: the number of reports of work that was repeated.
@@ -114,7 +115,8 @@ class StudyFacts:
     @property
     def per_device(self) -> int:
         """How many segments share a device from now on: as in the pool, or fewer after one ran out of memory."""
-        return min(self.spec.pool.per_device, self.most_per_device or self.spec.pool.per_device)
+        pool = self.spec.pool
+        return min(pool.most_per_device, self.most_per_device or pool.first_per_device)
 
     @property
     def places(self) -> int:
@@ -340,6 +342,9 @@ class StudyFacts:
         self.spec, self.chosen = self.spec.completed(event.settings), event
         for result in self.added:
             result.decided = judged_at(result.target, self.ladder.levels)
+
+    def _packing_chosen(self, event: ev.PackingChosen) -> None:
+        self.most_per_device = event.per_device
 
     def _stage_planned(self, event: ev.StagePlanned) -> None:
         if event.reached and event.reached not in self.ladder.levels[:-1]:
@@ -581,6 +586,7 @@ _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {
     ev.ConfigEnqueued: StudyFacts._config_enqueued,
     ev.ResultAdded: StudyFacts._result_added,
     ev.LadderChosen: StudyFacts._ladder_chosen,
+    ev.PackingChosen: StudyFacts._packing_chosen,
     ev.StagePlanned: StudyFacts._stage_planned,
     ev.NodeRequested: StudyFacts._node_requested,
     ev.NodeReady: StudyFacts._node_ready,

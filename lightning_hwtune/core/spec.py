@@ -189,12 +189,12 @@ class StudySpec:
                 f"counts up to {self.pool.size}, the number of {self.pool.accelerator} devices in the pool",
                 hint="Use smaller counts or a larger pool.",
             )
-        if self.pool.per_device > 1 and max(counts) > 1:
+        if self.pool.most_per_device > 1 and max(counts) > 1:
             hint = "A trial on several devices has them to itself. Leave `per_device` out, or use one device per trial."
             raise ArgumentError(
                 "Pool.per_device", self.pool.per_device, "1, because trials may have several devices", hint=hint
             )
-        if self.pool.per_device > 1 and Energy.name in self.objectives.recorded:
+        if self.pool.most_per_device > 1 and Energy.name in self.objectives.recorded:
             hint = "A meter counts the whole device. Leave out Energy(), or `per_device`."
             raise ArgumentError("Pool.per_device", self.pool.per_device, "1, because the energy is measured", hint=hint)
         check_trainer_choices(self.space, self.pool.accelerator, counts, batch=self.batch)

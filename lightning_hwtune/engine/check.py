@@ -54,6 +54,7 @@ class Check:
         logged: the names that the training logs.
         epoch_s: estimated seconds per epoch, from the time of two batches. NaN if the loader's length is unknown.
         gpu_bytes: the largest amount of GPU memory that one rank reserved for two batches. 0 on the CPU.
+        gpu_total_bytes: the memory of that GPU. 0 on the CPU.
         checkpoint_bytes: the size of one checkpoint.
         payload_bytes: the size of the training function with everything that it captures; 0 if it needs no file.
         largest_capture: the name and the bytes of the largest captured object. None if the payload is small.
@@ -78,6 +79,7 @@ class Check:
     notes: tuple[str, ...] = ()
     study_notes: tuple[Note, ...] = ()
     gpu_bytes: int = 0
+    gpu_total_bytes: int = 0
     units_s: Mapping[int, float] = field(default_factory=dict)
     startup_s: float = math.nan
     warm_up_s: float = 0.0
@@ -227,6 +229,7 @@ def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload
     proofs = dict.fromkeys(text for item in found for text in item.notes)
     study_notes = [note for note in notes if note.once_per == "study"] + [Note(text, "study") for text in proofs]
     startup_s = statistics.fmean(_startup_s(item) for item in found)
+    probes = [item.whole.reports[-1].probe or Probe((), 0.0) for item in found]
     return Check(
         config=first.order.config,
         num_devices=first.order.num_devices,
@@ -243,7 +246,8 @@ def _summary(spec: StudySpec, found: Sequence[_ConfigFindings], payload: Payload
         wall_s=wall_s,
         notes=tuple(map(spelled, dict.fromkeys([*(note.text for note in notes), *about_reports, *proofs]))),
         study_notes=tuple(dict.fromkeys(replace(note, text=spelled(note.text)) for note in study_notes)),
-        gpu_bytes=max((item.whole.reports[-1].probe or Probe((), 0.0)).gpu_bytes for item in found),
+        gpu_bytes=max(probe.gpu_bytes for probe in probes),
+        gpu_total_bytes=max(probe.gpu_total_bytes for probe in probes),
     )
 
 

@@ -60,7 +60,7 @@ class RentedNodes:
         if controller.spec.pool.instance is None:
             allowed = "a pool with an instance type, whose nodes can be rented"
             raise ArgumentError("pool", controller.spec.pool, allowed, hint="For example Pool(instance='g5.xlarge').")
-        if controller.spec.pool.per_device > 1:
+        if controller.spec.pool.per_device != 1:
             hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out."
             given = controller.spec.pool.per_device
             raise ArgumentError("Pool.per_device", given, "1, because the nodes are rented", hint=hint)

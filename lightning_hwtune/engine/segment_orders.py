@@ -34,7 +34,7 @@ def segment_order(
         per_device: how many segments share the device; None for as many as the pool says.
         special: fields of the order that only some segments have.
     """
-    shared_by = spec.pool.per_device if per_device is None else per_device
+    shared_by = spec.pool.first_per_device if per_device is None else per_device
     return SegmentOrder(
         study=spec.name,
         trial_id=trial_id,

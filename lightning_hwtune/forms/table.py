@@ -181,7 +181,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         ),
         "threads_per_device": integer(1, MAX_DEVICES),
         "instance": _INSTANCE,
-        "per_device": integer(1, 64).but("how many trials share one device, from 1 to 64"),
+        "per_device": or_auto(integer(1, 64)).but("how many trials share one device, from 1 to 64, or 'auto'"),
         "spot": flag(),
         "nodes": or_auto(integer(1, MAX_DEVICES)),
     },

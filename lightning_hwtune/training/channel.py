@@ -225,6 +225,7 @@ class Probe:
         logged: names of the values that the training logs.
         epoch_s: estimated seconds of a whole epoch; NaN if unknown.
         gpu_bytes: the largest amount of GPU memory that the training has reserved so far; 0 on the CPU.
+        gpu_total_bytes: the memory of that GPU; 0 on the CPU.
         places: where a training in steps or samples reports; None for a loop that reports by hand.
         startup_s: seconds from the start of the process to the start of training; NaN if unknown.
         imports: the imported modules and the seconds of each, including the imports that it causes.
@@ -246,6 +247,7 @@ class Probe:
     batch_size: float = math.nan
     accumulate: int = 1
     monitors: tuple[tuple[str, str], ...] = ()
+    gpu_total_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

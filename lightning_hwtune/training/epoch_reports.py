@@ -222,6 +222,7 @@ class EpochReports:
             internals.samples_per_batch(trainer),
             int(trainer.accumulate_grad_batches),
             _monitors(trainer),
+            internals.total_gpu_bytes(trainer),
         )
 
 

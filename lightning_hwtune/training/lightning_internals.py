@@ -44,6 +44,7 @@ __all__ = [
     "skip_evaluation",
     "skip_training",
     "sum_over_ranks",
+    "total_gpu_bytes",
     "training_results",
     "trust_checkpoint",
     "trusting",
@@ -310,6 +311,12 @@ def wait_for_device(trainer: Any) -> None:
     device = trainer.strategy.root_device
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def total_gpu_bytes(trainer: Any) -> int:
+    """Returns the memory of the Trainer's GPU; 0 on the CPU."""
+    device = trainer.strategy.root_device
+    return int(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else 0
 
 
 def reserved_gpu_bytes(trainer: Any) -> int:

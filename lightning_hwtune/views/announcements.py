@@ -433,6 +433,10 @@ def _noted(state: StudyFacts, event: ev.Noted) -> Line:
     return Line(event.text if event.trial_id is None else f"trial {event.trial_id}: {event.text}")
 
 
+def _packed(state: StudyFacts, event: ev.PackingChosen) -> Line:
+    return Line(event.reason)
+
+
 def _staged(state: StudyFacts, event: ev.StagePlanned) -> Line:
     return Line(stage_text(state, event))
 
@@ -450,6 +454,7 @@ _TELL: Mapping[type[ev.Event], Callable[[StudyFacts, Any], Line | None]] = {
     ev.Reported: _reported,
     ev.CheckpointRemoved: _removed,
     ev.Noted: _noted,
+    ev.PackingChosen: _packed,
     ev.StagePlanned: _staged,
     ev.SessionClosed: _closed,
     ev.TrialStopped: _stopped,

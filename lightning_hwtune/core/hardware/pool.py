@@ -18,6 +18,8 @@ __all__ = ["NODE", "Pool"]
 NODE = "node"
 """The name of the instance type of nodes whose user gave no type."""
 
+_MOST_PACKED = 8  # trials on a GPU, if their number is chosen
+
 
 @final
 @dataclass(frozen=True, slots=True, init=False)
@@ -35,7 +37,8 @@ class Pool(Given):
             runs, in use or not.
         per_device: how many trials train on each device at the same time, each with its share of the device's threads
             or GPU memory. More than 1 is only for studies whose trials have one device. It falls when a trial runs
-            out of memory.
+            out of memory. "auto": on GPUs as many as fit, at most 8, by the memory that the check of the study has
+            measured; on CPUs as many as a device has threads.
         spot: whether the machines are spot instances, with the spot price of the type.
         nodes: how many machines there can be at the same time, each with `devices`. Without an instance type, they need
             `accelerator` and `devices`; a price is then that of the whole machine, in use or not. A study that trains
@@ -55,7 +58,7 @@ class Pool(Given):
     usd_per_device_hour: float | None
     threads_per_device: int
     instance: InstanceType | None
-    per_device: int
+    per_device: int | str
     spot: bool
     nodes: int | str
 
@@ -67,7 +70,7 @@ class Pool(Given):
         usd_per_device_hour: float | None = None,
         threads_per_device: int = 1,
         instance: str | InstanceType | Mapping[str, Any] | None = None,
-        per_device: int = 1,
+        per_device: int | str = 1,
         spot: bool = False,
         nodes: int | str = 1,
     ) -> None:
@@ -85,7 +88,7 @@ class Pool(Given):
         if spot and instance is None:
             hint = "For example Pool(instance='g4dn.12xlarge', spot=True)."
             raise ArgumentError("Pool.spot", spot, "False without an instance type", hint=hint)
-        if is_several and per_device > 1:
+        if is_several and per_device != 1:
             hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out, or use one node."
             raise ArgumentError("Pool.per_device", per_device, "1, because the pool has several nodes", hint=hint)
         object.__setattr__(self, "accelerator", accelerator)
@@ -142,8 +145,25 @@ class Pool(Given):
 
     @property
     def places(self) -> int:
-        """How many segments of one device can train at the same time; see `size`."""
-        return self.size * self.per_device
+        """How many segments of one device can train at the same time, at most; see `size`."""
+        return self.size * self.most_per_device
+
+    @property
+    def most_per_device(self) -> int:
+        """How many segments may share a device, at most."""
+        if isinstance(self.per_device, int):
+            return self.per_device
+        return _MOST_PACKED if self.accelerator == "gpu" else self.threads_per_device
+
+    @property
+    def is_packed_by_memory(self) -> bool:
+        """Whether a check has to measure how many segments fit on a device."""
+        return self.per_device == "auto" and self.accelerator == "gpu"
+
+    @property
+    def first_per_device(self) -> int:
+        """How many segments share a device until that is measured."""
+        return 1 if self.is_packed_by_memory else self.most_per_device
 
     def threads(self, per_device: int) -> int:
         """Returns the number of torch threads of a rank on a device that so many segments share."""
