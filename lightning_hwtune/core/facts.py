@@ -235,6 +235,12 @@ class StudyFacts:
         return min(planned or self.spec.pool.n_nodes, self.spec.pool.n_nodes)
 
     @property
+    def waits_for_nodes(self) -> bool:
+        """True if nothing can train because none of the nodes, which come and go, is ready."""
+        is_open = self.session is not None and self.closed is None
+        return is_open and self.is_renting and not any(node.is_ready for node in self.nodes_up.values())
+
+    @property
     def capacity(self) -> int:
         """The `places` of the pool or, if nodes are rented, of those that are up, launching ones included."""
         n_up = len(self.nodes_up) if self.is_renting else 0

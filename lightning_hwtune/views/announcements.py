@@ -299,7 +299,9 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
     time_s = duration(state.wall_s(now))
     if limits.max_time_s is not None:
         time_s += f" of {duration(limits.max_time_s)}"
-    if math.isfinite(left_s):
+    if state.waits_for_nodes:
+        time_s += " so far, waiting for a node"
+    elif math.isfinite(left_s):
         time_s += f" so far, about {duration(left_s)} left" if left_s >= 1.0 else " so far, almost done"
     parts = [
         trials_text(n_begun, most),

@@ -52,6 +52,7 @@ def status_entry(
             they do not count as failed, and start again when it is continued.
         retried: segments that were repeated because they ended with an error.
         time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
+        waits_for: only if nothing can train: "a node", if none of the nodes that come and go is ready.
         wall_s: time during which the study was run.
         device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
         idle_and_launch_usd: only if nodes were paid for: the part of `cost_usd` in which their devices ran no segment.
@@ -94,7 +95,8 @@ def status_entry(
         "retried": sum(n_retries(state).values()),
         "checkpoints_bytes": checkpoints_bytes,
         "wall_s": state.wall_s(clock),
-        "time_left_s": left_s if is_driven and state.closed is None and math.isfinite(left_s) else None,
+        "time_left_s": left_s if is_driven and _has_forecast(state, left_s) else None,
+        **({"waits_for": "a node"} if is_driven and state.waits_for_nodes else {}),
         "device_s": _device_s(state, clock),
         "useful_device_s": useful_device_s,
         "cost_usd": state.billed_usd(clock) if has_price else None,
@@ -108,6 +110,10 @@ def status_entry(
         **replicate_counts(state),
         "reserved_devices": state.reserved.num_devices if is_driven and state.running and state.reserved else 0,
     }
+
+
+def _has_forecast(state: StudyFacts, left_s: float) -> bool:
+    return state.closed is None and math.isfinite(left_s) and not state.waits_for_nodes
 
 
 def _infeasible(state: StudyFacts) -> dict[str, Any]:

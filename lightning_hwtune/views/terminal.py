@@ -212,6 +212,8 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     yield "time", f"{duration(entry['wall_s'])}; {devices}"
     if entry["time_left_s"] is not None:
         yield "left", f"about {duration(entry['time_left_s'])}"
+    if "waits_for" in entry:
+        yield "waits for", f"{entry['waits_for']}: none is ready, so nothing trains"
     if entry["cost_usd"] is not None:
         idle = f", {money(entry['idle_and_launch_usd'])} idle and launch" if "idle_and_launch_usd" in entry else ""
         yield "cost", f"{money(entry['cost_usd'])} billed, {money(entry['useful_cost_usd'])} useful{idle}"

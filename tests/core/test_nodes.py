@@ -33,10 +33,11 @@ from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.views.amounts import money
-from lightning_hwtune.views.announcements import opening
+from lightning_hwtune.views.announcements import opening, totals
 from lightning_hwtune.views.ledger import ledger_entry, ledger_rows
 from lightning_hwtune.views.plots import ledger_figure
 from lightning_hwtune.views.status import status_entry
+from lightning_hwtune.views.terminal import status_table
 
 SPACE = SearchSpace(lr=Float(1e-4, 1e-1, log=True))
 BOX = InstanceType("box", 36.0, vcpus=4)  # one cent per second, no minimum
@@ -294,3 +295,22 @@ def test_the_bill_of_a_node_at_an_earlier_time_keeps_its_minimum() -> None:
     assert [node.usd_until(at) for at in (11.0, 100.0)] == pytest.approx([60 * per_s, 90 * per_s])
     node.ended_s, node.billed_usd = 50.0, 60 * per_s
     assert node.usd_until(1000.0) == node.billed_usd
+
+
+def test_a_study_without_a_ready_node_waits_and_has_no_forecast() -> None:
+    study = spec()
+    [created, opened] = log_of(BOX)[:2]
+    requested = [ev.NodeRequested(at=1.0, node=i, instance=BOX.to_dict(), rented_as=f"i-{i}") for i in (0, 1)]
+    ready = [ev.NodeReady(at=2.0, node=i) for i in (0, 1)]
+    lost = ev.NodeLost(at=5.0, node=0, up_s=4.0, billed_usd=0.04, reason="taken away")
+    assert isinstance(opened, ev.SessionOpened)
+    log: list[ev.Event] = [created, dataclasses.replace(opened, at=1.0), requested[0]]
+    for more, waits in (([], True), ([ready[0]], False), ([lost], True), ([requested[1]], True), ([ready[1]], False)):
+        log = [*log, *more]
+        state = folded(study, log)
+        entry, text = status_entry(state, 6.0, 0, left_s=100.0), totals(state, 6.0, 100.0)
+        assert state.waits_for_nodes is waits
+        assert entry.get("waits_for") == ("a node" if waits else None)
+        assert entry["time_left_s"] == (None if waits else 100.0)
+        assert ("waiting for a node" in text, "left" in text) == (waits, not waits)
+        assert ("waits for" in next(iter(status_table(entry).columns))._cells) is waits

@@ -165,6 +165,7 @@ function head() {
     `${status.front_size} on the front`, `${status.epochs_spent} of ${status.epochs_full} ${status.unit}`];
   if (status.running_segments) parts.push(`${status.running_segments} running`);
   if (status.time_left_s !== null) parts.push(`about ${hw.duration(status.time_left_s)} left`);
+  if (status.waits_for) parts.push(`waits for ${status.waits_for}`);
   byId("summary").textContent = parts.join(" · ") + (status.reason ? `. ${status.reason[0].toUpperCase()}${status.reason.slice(1)}.` : "");
   const shown = hw.source.isLive ? [...VIEWS, ...(hw.controls() ? ["control"] : []), "studies"] : VIEWS;
   byId("nav").replaceChildren(...shown.map((name) => hw.el("a", {href: hw.address({view: name}), "aria-current": name === view ? "page" : null}, hw.views[name].title)));
