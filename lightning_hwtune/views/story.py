@@ -28,6 +28,7 @@ from lightning_hwtune.views.amounts import (
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
+from lightning_hwtune.views.kept_parameters import kept_parameters
 from lightning_hwtune.views.reference import report_reference_text
 from lightning_hwtune.views.replicates import replicates_text
 
@@ -112,7 +113,8 @@ def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
 def _created(state: StudyFacts, event: ev.TrialCreated) -> str:
     bracket = f", bracket {event.bracket}" if event.bracket else ""
     to = state.ladder.top if event.trial_id in state.to_end else event.target
-    return f"created: {event.reason}; seed {event.seed}{bracket}; {_allowed(state, to)}"
+    kept = kept_parameters(state, event)
+    return f"created: {event.reason}{kept}; seed {event.seed}{bracket}; {_allowed(state, to)}"
 
 
 def _waits(state: StudyFacts, event: ev.DevicesReserved) -> str:

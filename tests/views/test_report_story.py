@@ -5,7 +5,14 @@ from paper_study import TRACEBACK, begin, make_spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
+from lightning_hwtune.core.schedulers import ASHA
+from lightning_hwtune.core.searchers import TPE
+from lightning_hwtune.core.space import Float, Int, SearchSpace
+from lightning_hwtune.core.spec import Limits, StudySpec
+from lightning_hwtune.simulation.curves import SyntheticCurves
+from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.views.story import why
 
 
@@ -193,3 +200,29 @@ def test_what_a_running_trial_may_do_is_true_after_each_decision(empty, reached,
         assert next(line for line in lines if "created: " in line).endswith(
             "may train to epoch 1 before the next decision"
         )
+
+
+def test_a_number_that_a_draw_kept_from_an_earlier_trial_is_explained() -> None:
+    space = SearchSpace(lr=Float(1e-4, 1e-1, log=True), wd=Float(1e-6, 1e-1, log=True), width=Int(8, 128, log=True))
+    objectives = Objectives([Metric("error", "min"), TrainSeconds()])
+    spec = StudySpec("s", space, objectives, ASHA(27), TPE(), Pool("cpu", devices=2), seed=1)
+    log: list[ev.Event] = []
+    limits = Limits(max_trials=36)
+    state = simulate(spec, SyntheticCurves(space, 27), limits, start_s=2.0, restore_s=1.0, sink=log.extend)
+    n_explained = 0
+    for trial in state.trials:
+        before = state.trials[: trial.trial_id]
+        shared = [
+            (other.trial_id, name)
+            for other in before
+            for name in ("lr", "wd")
+            if other.config[name] == trial.config[name]
+        ]
+        [line] = [line for line in why(state, log, trial.trial_id).splitlines() if "created: " in line]
+        assert ("because a draw may change only some parameters" in line) is bool(shared)
+        if shared:
+            n_explained += 1
+            assert f"{shared[0][1]} is that of trial {shared[0][0]}" in line or "are those of" in line
+    assert n_explained > 0
+    configs = [tuple(trial.config.values()) for trial in state.trials]
+    assert len(set(configs)) == len(configs)
