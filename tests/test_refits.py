@@ -1,4 +1,4 @@
-"""`Study.refit`: the configuration of one trial is trained again with another function, under the study's log."""
+"""`Study.refit` and `hwtune refit`: the configuration of one trial is trained again, with another function."""
 
 from __future__ import annotations
 
@@ -169,3 +169,48 @@ def test_what_cannot_be_refitted_is_refused(tmp_path: Path) -> None:
         study.refit(best, failing, **QUIET)
     assert study.refit(best, on_all_data, **QUIET).epochs == 9  # a corrected function
     assert os.path.exists(best.checkpoint)
+
+
+@pytest.mark.training
+@pytest.mark.slow
+def test_the_command_trains_what_the_method_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = searched(tmp_path / "hwtune")
+    best = study.best
+    (tmp_path / "all_data.py").write_text(
+        "def train(trial):\n"
+        "    for epoch in range((trial.load() or 0) + 1, 10):\n"
+        "        trial.report(epoch, train_loss=1 / epoch)\n"
+        "        trial.save(epoch)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ["refit", str(best.trial_id), "all_data:train", "--dir", "hwtune"]
+    found = CliRunner().invoke(app, [*words, "--format", "json"])
+    assert found.exit_code == 0, found.output
+    done = json.loads(found.stdout)
+    assert (done["trial"], done["replicate_of"], done["refit"]) == (4, best.trial_id, "scratch")
+    assert (done["epochs"], done["objectives"], done["config"]) == (9, {}, dict(best.config))
+    assert Path(done["checkpoint"]).is_file()
+    # a complete refit is shown again, and another one continues from the trial's weights
+    table = CliRunner().invoke(app, [*words, "--quiet"])
+    assert (table.exit_code, len(study.state().refits)) == (0, 1)
+    assert f"refit of trial {best.trial_id}" in table.stdout
+    other = CliRunner().invoke(app, [*words, "--from-checkpoint", "--format", "json"])
+    assert other.exit_code == 0, other.output
+    assert json.loads(other.stdout)["refit"] == "checkpoint"
+    check_log(study)
+
+
+@pytest.mark.training
+def test_the_command_refuses_what_cannot_be_refitted(tmp_path: Path) -> None:
+    study = searched(tmp_path)
+    stopped = next(trial for trial in study.state().trials if trial.state is not TrialState.COMPLETED)
+    for words, hint in {
+        (str(stopped.trial_id),): "fully trained",
+        ("77",): "77",
+        (str(study.best.trial_id), "nowhere:train"): "no module 'nowhere'",
+        (str(study.best.trial_id), "--max-time", "0.001"): "`--max-time`",
+    }.items():
+        found = hwtune(tmp_path, "refit", *words)
+        assert found.exit_code == 1, found.output
+        assert hint in " ".join(found.output.split())

@@ -54,7 +54,7 @@ def command(
         if app is None:
             hint = (
                 f"Give the study file: hwtune command {trial} STUDY.yaml. A script without a study file trains a fully "
-                "trained trial again with `study.refit`."
+                "trained trial again with `study.refit` or `hwtune refit`."
             )
             raise ArgumentError("STUDY.yaml", None, "a study file, because the training is a function", hint=hint)
         words = ["python", *app.alone(state.trials[trial], chosen.dir)]

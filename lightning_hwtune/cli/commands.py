@@ -45,6 +45,7 @@ from lightning_hwtune.cli.output import At, Format, flat, rows_frame, write, wri
 from lightning_hwtune.cli.plan import plan
 from lightning_hwtune.cli.plot import plot
 from lightning_hwtune.cli.profile import profile
+from lightning_hwtune.cli.refit import refit
 from lightning_hwtune.cli.replay import replay
 from lightning_hwtune.cli.replicate import replicate
 from lightning_hwtune.cli.report import report
@@ -425,6 +426,7 @@ def schema() -> None:
 app.command("cli-tune")(cli_tune)
 app.command()(profile)
 app.command()(replicate)
+app.command()(refit)
 app.command("test")(run_test)
 app.command()(replay)
 app.command()(stop)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, final
 
@@ -18,7 +18,15 @@ from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.forms.run_options import LIMITS, REPLICATE_OPTIONS, RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 
-__all__ = ["CLI_TUNE_SPELLING", "FILE_SPELLING", "REPLICATE_SPELLING", "SETTINGS", "Spelling", "as_override"]
+__all__ = [
+    "CLI_TUNE_SPELLING",
+    "FILE_SPELLING",
+    "REFIT_SPELLING",
+    "REPLICATE_SPELLING",
+    "SETTINGS",
+    "Spelling",
+    "as_override",
+]
 
 _NOT_NAMED = {"study", "train", "space", "max_epochs", "max_steps", "max_samples", "seed", "dir"}
 SETTINGS = frozenset({*FILE_KEYS, *RUN_OPTIONS} - _NOT_NAMED)
@@ -120,17 +128,28 @@ CLI_TUNE_SPELLING = Spelling(
 """For `cli-tune`: its options, and changes to the study, which come after the configuration."""
 
 
-def _as_option(name: str, value: str) -> str:
-    return f"{name} {shlex.quote(value)}" if name.startswith("-") else f"study.replicate(..., {name}={value})"
+def _option_of(method: str) -> Callable[[str, str], str]:
+    """Returns how to write an option of a command, which has those of a method of `Study` only in part."""
+
+    def write(name: str, value: str) -> str:
+        return f"{name} {shlex.quote(value)}" if name.startswith("-") else f"study.{method}(..., {name}={value})"
+
+    return write
 
 
-REPLICATE_SPELLING = Spelling(
-    _as_option,
-    names={name: f"--{name.replace('_', '-')}" for name in REPLICATE_OPTIONS if name in LIMITS},
-    whole={"progress=False": "--quiet", "hang_timeout=None": "study.replicate(..., hang_timeout=None)"},
-    absent={*SETTINGS} - {*REPLICATE_OPTIONS},
-)
+def _for_method(method: str, names: Iterable[str], whole: Mapping[str, str]) -> Spelling:
+    return Spelling(
+        _option_of(method),
+        names={name: f"--{name.replace('_', '-')}" for name in names},
+        whole={"progress=False": "--quiet", "hang_timeout=None": f"study.{method}(..., hang_timeout=None)", **whole},
+        absent={*SETTINGS} - {*REPLICATE_OPTIONS},
+    )
+
+
+REPLICATE_SPELLING = _for_method("replicate", (name for name in REPLICATE_OPTIONS if name in LIMITS), {})
 """For `replicate` with a stored study, which has the options of Python only where the command has none."""
+REFIT_SPELLING = _for_method("refit", ("max_time", "max_cost"), {"from_checkpoint": "--from-checkpoint"})
+"""For `refit`."""
 
 
 def _text(value: Any) -> str:

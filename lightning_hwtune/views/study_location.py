@@ -13,8 +13,8 @@ from lightning_hwtune.host.own_command import own_command
 __all__ = ["STUDY_COMMANDS", "located", "present", "reading_command", "short_path"]
 
 STUDY_COMMANDS = (
-    "best", "command", "enqueue", "export", "front", "importance", "ledger", "logs", "plot", "replicate", "report",
-    "rungs", "serve", "status", "stop", "test", "trials", "why",
+    "best", "command", "enqueue", "export", "front", "importance", "ledger", "logs", "plot", "refit", "replicate",
+    "report", "rungs", "serve", "status", "stop", "test", "trials", "why",
 )  # fmt: skip
 """The commands about a stored study that messages may name."""
 
