@@ -129,6 +129,17 @@ class StoredStudy:
 
         return importance_entries(self.state(), objective, at)
 
+    def prior(self, n_configs: int = 8) -> dict[str, Any]:
+        """Returns what the prior has learned and its weight, as in `views.prior_facts.prior_facts`.
+
+        Raises:
+            ArgumentError: the study has no prior.
+            MissingDependencyError: scikit-learn is not installed.
+        """
+        from lightning_hwtune.views.prior_facts import prior_facts
+
+        return prior_facts(self.state(), n_configs)
+
     def ledger(self) -> dict[str, Any]:
         """Returns what the study has spent, as in `views.ledger.ledger_entry`."""
         from lightning_hwtune.views.ledger import ledger_entry

@@ -12,19 +12,15 @@ from lightning_hwtune.cli.arguments import DIR, Dir
 from lightning_hwtune.cli.output import Format, rows_frame, write
 from lightning_hwtune.cli.usage import App
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.views.prior_facts import USELESS_TEXT, prior_facts
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from lightning_hwtune.core.facts import StudyFacts
-    from lightning_hwtune.core.searchers import ParetoPrior
 
 __all__ = ["app"]
 
-_USELESS = (
-    "the earlier results are too few, or differ too little, to learn from: at the beginning of a study, all draws are "
-    "those of a study without a prior"
-)
 _MAX_CONFIGS = 10_000  # each one is a draw from the prior
 
 app = App(name="prior", no_args_is_help=True, help="Show what a study learned from earlier studies.")
@@ -58,8 +54,7 @@ def show(
 ) -> None:
     """Show what the prior of a study learned: from which tasks, from how many points, and what it would draw next."""
     state = _state(study_file, study, dir, storage)
-    learned = state.spec.searcher
-    found = _facts(learned, state, configs)
+    found = prior_facts(state, configs)
     write(
         form,
         table=lambda out: _print(out, found),
@@ -93,51 +88,6 @@ def _state(study_file: Path | None, study: str | None, dir: Path, storage: str |
         return StudyFacts(begun.spec)
 
 
-def _facts(learned: object, state: StudyFacts, n_configs: int) -> dict[str, Any]:
-    """Returns everything that is shown, as plain data.
-
-    Raises:
-        ArgumentError: the study has no prior.
-    """
-    from lightning_hwtune.core.searchers import History, ParetoPrior
-
-    spec = state.spec
-    if not isinstance(learned, ParetoPrior):
-        hint = "Make one with prior='auto' or searcher=ParetoPrior.from_studies(...)."
-        raise ArgumentError("study", spec.name, "a study with a prior", hint=hint)
-    history, lesson = History(state.searched, spec.objectives), learned.lesson(spec.space, spec.objectives)
-    trust = learned.trust(spec.space, spec.seed, history)
-    return {
-        "study": spec.name,
-        "digest": learned.digest,
-        "tasks": [{"task": t.name, "points": len(t), "used": lesson.n_points[t.name]} for t in learned.tasks],
-        "parameters": {"learned": list(lesson.shared), "random": [n for n in spec.space if n not in lesson.shared]},
-        "model": type(lesson.model).__name__.lower(),
-        "uniform_share": learned.uniform,
-        "trust": dict(zip(spec.objectives.names, trust.round(3).tolist(), strict=True)),
-        "own_share": round(learned.own_share(spec.space, spec.seed, history), 3),
-        "is_useless": not lesson.belief.any(),
-        "draws": _draws(learned, state, history, n_configs),
-    }
-
-
-def _draws(learned: ParetoPrior, state: StudyFacts, history: Any, n: int) -> list[dict[str, Any]]:
-    """Returns the next draws that are not uniform, each with its expected scores."""
-    spec, first = state.spec, state.next_draw
-    numbers = [draw for draw in range(first, first + 3 * n + 8) if not learned.is_uniform(draw, spec.seed)][:n]
-    found = ((draw, learned.propose(spec.space, draw, spec.seed, history)) for draw in numbers)
-    drawn = [(draw, config) for draw, config in found if config is not None]
-    means, _ = learned.lesson(spec.space, spec.objectives).expect([config for _, config in drawn])
-    return [
-        {
-            "draw": draw,
-            **config,
-            **{f"score.{n}": round(float(s), 3) for n, s in zip(spec.objectives.names, row, strict=True)},
-        }
-        for (draw, config), row in zip(drawn, means, strict=True)
-    ]
-
-
 def _print(out: Console, found: Mapping[str, Any]) -> None:
     from lightning_hwtune.views.terminal import print_frame
 
@@ -150,7 +100,7 @@ def _print(out: Console, found: Mapping[str, Any]) -> None:
         f"model: {found['model']}; {found['uniform_share']:.0%} of the draws are uniform",
         f"weight of the prior, from 0 to 1: {weights}",
         f"share of the other draws that come from TPE, which learns from this study: {found['own_share']:.0%}",
-        *([_USELESS] if found["is_useless"] else []),
+        *([USELESS_TEXT] if found["is_useless"] else []),
     ):
         out.print(line, markup=False, soft_wrap=True)
     if found["draws"]:

@@ -50,6 +50,7 @@ def make_app(
         Route("/data/trial", pages.trial),
         Route("/data/log", pages.log),
         Route("/data/importance", pages.importance),
+        Route("/data/prior", pages.prior),
         Route("/events", pages.events),
         Route("/do/end", pages.end, methods=["POST"]),
         Route("/do/stop", pages.stop, methods=["POST"]),
@@ -121,6 +122,12 @@ class _Pages:
         """Answers with the importance of the parameters; a reader of its own does not delay the events."""
         chosen = (await self._watcher(request)).watched.chosen
         found = await asyncio.to_thread(StoredStudy(chosen.study, chosen.storage).importance)
+        return _json(json_text(found, indent=None))
+
+    async def prior(self, request: Request) -> Response:
+        """Answers with what the prior has learned and its weight."""
+        chosen = (await self._watcher(request)).watched.chosen
+        found = await asyncio.to_thread(StoredStudy(chosen.study, chosen.storage).prior)
         return _json(json_text(found, indent=None))
 
     async def events(self, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lightning_hwtune.core import events as ev
@@ -13,6 +13,7 @@ from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.text import counted
 from lightning_hwtune.views.amounts import duration, number
 from lightning_hwtune.views.export import json_text
+from lightning_hwtune.views.prior_facts import has_prior
 from lightning_hwtune.views.story import why
 from lightning_hwtune.views.study_location import located
 from lightning_hwtune.web.files import single_page
@@ -36,16 +37,18 @@ def report_page(chosen: StoredStudy, *, reload_s: int | None = None) -> str:
     watched.refresh()
     overview = watched.overview(_KINDS)
     stories = json_text(_stories(chosen, json.loads(overview)["front"]["front"]), indent=None)
-    importance = json_text(_importance(chosen), indent=None)
-    return single_page(f'{overview[:-1]},"stories":{stories},"importance":{importance}}}', reload_s=reload_s)
+    importance = json_text(_unless_missing(chosen, chosen.importance), indent=None)
+    prior = json_text(_unless_missing(chosen, chosen.prior) if has_prior(chosen.state()) else None, indent=None)
+    rest = f'"stories":{stories},"importance":{importance},"prior":{prior}'
+    return single_page(f"{overview[:-1]},{rest}}}", reload_s=reload_s)
 
 
-def _importance(chosen: StoredStudy) -> list[dict[str, Any]] | None:
-    """Returns the importance of the parameters; None without scikit-learn, and for a study that is too large."""
+def _unless_missing(chosen: StoredStudy, ask: Callable[[], Any]) -> Any:
+    """Returns an answer; None without scikit-learn, and for a study that is too large."""
     if len(chosen.state().trials) > MOST_STORIES:
         return None
     try:
-        return chosen.importance()
+        return ask()
     except MissingDependencyError:
         return None
 

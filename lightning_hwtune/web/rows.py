@@ -15,6 +15,7 @@ from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.views.amounts import unit_of
 from lightning_hwtune.views.export import json_text
+from lightning_hwtune.views.prior_facts import has_prior
 from lightning_hwtune.views.tables import trial_entries
 
 __all__ = ["about", "curve_texts", "segment_texts", "trial_keys", "trial_texts"]
@@ -41,6 +42,7 @@ def about(state: StudyFacts) -> dict[str, Any]:
         "parameters": list(spec.space),
         "scales": {name: scale_of(parameter) for name, parameter in spec.space.items()},
         "searcher": spec.searcher.name,
+        "has_prior": has_prior(state),
         "devices_key": spec.space.devices_key,
         "accelerator": spec.pool.accelerator,
         "n_slots": spec.pool.size,
@@ -59,9 +61,9 @@ def trial_keys(state: StudyFacts) -> list[str]:
     """Returns what the places of a trial's array mean."""
     extra = ("constraints", "infeasible", "violation") if state.spec.objectives.is_constrained else ()
     return [
-        "trial_id", "state", str(state.ladder.unit), "target", "devices", "segments", "objectives", *extra, "reference",
-        "config", "bracket", "rungs", "ended_early", "retries", "failure", "replicate_of", "refit",
-        "logged", "notes", "test", "test_error", TRAIN_S, DRAW,
+        "trial_id", "state", str(state.ladder.unit), "target", "devices", "max_per_device_batch", "segments",
+        "objectives", *extra, "reference", "config", "bracket", "rungs", "ended_early", "retries", "failure",
+        "replicate_of", "refit", "logged", "notes", "test", "test_error", TRAIN_S, DRAW,
     ]  # fmt: skip
 
 

@@ -33,6 +33,7 @@ hw.served = {
   log(id) { return this.get(`/data/log?${this.query({trial: id})}`); },
   studies() { return this.get("/data/studies"); },
   importance() { return this.get(`/data/importance?${this.query()}`); },
+  prior() { return this.get(`/data/prior?${this.query()}`); },
 };
 
 hw.stored = {
@@ -51,6 +52,10 @@ hw.stored = {
   async importance() {
     if (!this.data.importance) throw new Error("This file has no importance: `hwtune importance` prints it.");
     return this.data.importance;
+  },
+  async prior() {
+    if (!this.data.prior) throw new Error("This file has nothing about the prior: `hwtune prior show` prints it.");
+    return this.data.prior;
   },
 };
 

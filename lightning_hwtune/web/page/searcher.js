@@ -1,11 +1,12 @@
 "use strict";
-// The searcher: which values it drew for each parameter in the course of the study, and where its newest draws are.
+// The searcher: which values it drew for each parameter in the course of the study, where its newest draws are, and what a
+// prior has learned.
 
 hw.views.searcher = {
   title: "Searcher",
-  mount(root) {
-    const note = hw.el("p", {class: "note", id: "draws"}), legend = hw.el("div"), charts = hw.el("div", {class: "slices"}), list = hw.el("div");
-    root.append(note, legend, charts, hw.el("h2", {}, "The newest draws"), list);
+  mount(root, begun, turn) {
+    const prior = hw.el("section", {id: "prior", hidden: !begun.about.has_prior}), note = hw.el("p", {class: "note", id: "draws"}), legend = hw.el("div"), charts = hw.el("div", {class: "slices"}), list = hw.el("div");
+    root.append(note, legend, charts, hw.el("h2", {}, "The newest draws"), list, prior);
     function update() {
       const {study} = hw, trials = study.trials.filter((trial) => trial && trial.replicate_of === null);
       const drawn = trials.filter((trial) => trial.draw !== null), newest = new Set(drawn.slice(-NEWEST));
@@ -21,9 +22,37 @@ hw.views.searcher = {
       list.replaceChildren(hw.table(columns, [...newest].reverse(), {caption: "The newest draws"}));
     }
     update();
+    if (begun.about.has_prior) showPrior(prior, turn);
     return {update};
   },
 };
+
+// What the prior has learned, and the weight that the study gives to it by now: as `hwtune prior show` prints it.
+function showPrior(place, turn) {
+  const about = hw.el("div"), again = hw.el("button", {type: "button", hidden: !hw.source.isLive, onclick: load}, "Compute again");
+  place.append(hw.el("h2", {}, "The prior, from earlier studies"), about, again);
+  async function load() {
+    again.disabled = true;
+    try {
+      const found = await turn(hw.source.prior()), percent = (share) => `${Math.round(share * 100)} %`;
+      const weights = Object.entries(found.trust).map(([objective, weight]) => ({objective, weight}));
+      const draws = found.draws.length ? [...new Set(found.draws.flatMap(Object.keys))].map((name) => ({name, value: (row) => row[name]})) : [];
+      about.replaceChildren(
+        hw.el("p", {}, `It has learned ${found.parameters.learned.join(", ")} from earlier trials`
+          + (found.parameters.random.length ? `; ${found.parameters.random.join(", ")} drawn at random` : "")
+          + `. ${percent(found.uniform_share)} of the draws are uniform. Of the others, ${percent(found.own_share)} come from TPE, which learns from this study.`
+          + (found.is_useless ? " The earlier results are too few, or differ too little, to learn from." : "")),
+        hw.table([{name: "objective", value: (row) => row.objective}, {name: "weight of the prior, from 0 to 1", value: (row) => row.weight}], weights, {caption: "Weights of the prior"}),
+        hw.el("p", {class: "note"}, "Earlier studies, their trials, and how many of these are in the search space:"),
+        hw.table(["task", "points", "used"].map((name) => ({name, value: (row) => row[name]})), found.tasks, {caption: "Earlier studies"}),
+        ...(draws.length ? [hw.el("p", {class: "note"}, "Its next draws, with expected scores: 0 is the median of the earlier trials, lower is better."), hw.table(draws, found.draws, {caption: "The next draws"})] : []));
+    } catch (error) {
+      about.replaceChildren(hw.el("p", {class: "problem"}, error.message));
+    }
+    again.disabled = false;
+  }
+  load();
+}
 
 const NEWEST = 12;
 

@@ -62,6 +62,7 @@ hw.views.trial = {
       const pairs = [
         ...study.objectives.map((item) => [hw.label(item), trial.objectives[item.name]]),
         [about.unit, `${trial.resource} of ${about.levels.at(-1)}`], ["devices", trial.devices], ["segments", trial.segments],
+        ...(trial.max_per_device_batch === null ? [] : [["at most, per device and batch", hw.counted(trial.max_per_device_batch, "samples")]]),
         ...Object.entries(trial.config).filter(([name]) => name !== about.devices_key),
         ...Object.entries(trial.infeasible ?? {}).map(([name, by]) => [`${name} violates its bound by`, by]),
         ...(trial.replicate_of === null ? [] : [["repeats trial", trial.replicate_of]]),
