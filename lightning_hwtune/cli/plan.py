@@ -96,6 +96,15 @@ def plan(
     devices: Annotated[
         int | None, typer.Option("--devices", min=1, help="Devices of a fixed pool.", show_default=False)
     ] = None,
+    most_devices: Annotated[
+        int | None,
+        typer.Option(
+            "--most-devices",
+            min=1,
+            help="With --policy deadline: how many devices the pool can have for the same money; default: --devices.",
+            show_default=False,
+        ),
+    ] = None,
     usd_per_device_hour: Annotated[
         float | None, typer.Option("--usd-per-device-hour", help="Price of a device of the pool.", show_default=False)
     ] = None,
@@ -179,6 +188,8 @@ def plan(
     )
     pool: Pool | None = Pool("cpu", devices, usd_per_device_hour) if devices else of_file.get("pool")
     kind = None if instance is None else _kind(instance, catalogue, most, launch_s, spot=spot)
+    if most_devices is not None and policy != DEADLINE:
+        raise ArgumentError("--most-devices", most_devices, "None, except with --policy deadline")
     n_devices = max(0 if pool is None else pool.size, 0 if kind is None else kind.devices * kind.most)
     if n_devices == 0:
         raise ArgumentError("--devices", None, "the devices of a pool, or --instance, the type of rented nodes")
@@ -194,7 +205,7 @@ def plan(
         if kind is None:
             options += _seer_in_pool(given, n_trials, pool, wish, by_number, one_s, start_s, variation)
         if policy == DEADLINE:
-            advice = _advice(given, n_trials, pool, by_number, one_s, start_s, wish)
+            advice = _advice(given, n_trials, pool, by_number, one_s, start_s, wish, most_devices)
             options.append(advice.option(pool, wish.deadline_s, n_trials))
             notes += advice.notes
     if kind is not None:
@@ -227,8 +238,10 @@ def plan(
         _draw(found, plot)
     if output is not None and found.chosen is not None:
         training: dict[str, Any] = {"unit_s": one_s, "start_s": start_s, "speeds": _complete(by_number)}
-        training = training if advice is None else {"allocation": advice.allocation}
-        planned = PlanFile.of(found.chosen, wish, given, instance=instance, training=training)
+        if advice is not None and pool is not None:  # more devices than in the pool are paid for less time
+            training, wish = dict(advice.training), Wish(advice.deadline_s(pool, wish.deadline_s), wish.budget_usd)
+        size = None if advice is None or pool is None else pool.size
+        planned = PlanFile.of(found.chosen, wish, given, instance=instance, training=training, pool=size)
         write_plan(output, planned)
         typer.echo(f"plan: {short_path(output)}", err=True)
     if found.relaxed:
@@ -274,6 +287,7 @@ def _advice(
     one_s: float,
     start_s: float,
     wish: Wish,
+    most: int | None,
 ) -> DeadlineAdvice:
     """Returns which way to train until the deadline finds the best value, by simulations."""
     from lightning_hwtune.planning.deadline_options import deadline_advice
@@ -281,7 +295,7 @@ def _advice(
     if wish.deadline_s == math.inf:
         raise ArgumentError("--deadline", None, "a time such as 8h, with --policy deadline")
     ladder = _with_ladder(scheduler, trials)
-    return deadline_advice(ladder, pool, _complete(by_number), one_s, start_s, wish.deadline_s)
+    return deadline_advice(ladder, pool, _complete(by_number), one_s, start_s, wish.deadline_s, most)
 
 
 def _policy(given: str | None, options: Sequence[Option]) -> str | None:

@@ -45,6 +45,10 @@ class Way:
     is_timed: bool
     width: float = 1.0
 
+    def n_devices(self, size: int) -> int:
+        """Returns the number of devices that it uses in place of a pool of this size."""
+        return max(round(self.width * size), 1)
+
 
 PLAIN = Way("plain", FixedAllocation(), is_timed=False)
 """One device per trial, as if there were no deadline. The other ways are compared with it."""
@@ -97,7 +101,7 @@ class LikelyStudy:
     def losses(self, way: Way) -> list[float]:
         """Returns the first loss of every report by the deadline; on more devices, until the same money is spent."""
         found, objectives, size = list[float](), self.spec.objectives, self.spec.pool.size
-        n_devices = max(round(way.width * size), 1)
+        n_devices = way.n_devices(size)
         deadline_s = self.deadline_s * size / n_devices
         name, sign = objectives.names[0], 1.0 if objectives[0].mode == "min" else -1.0
 

@@ -17,6 +17,7 @@ from lightning_hwtune.planning.advisor import Prediction, planned_spec
 from lightning_hwtune.planning.comparison import DEADLINE, Option
 from lightning_hwtune.planning.deadline_choice import WIDER, AtSpeeds, LikelyStudy, Way, WayChoice, best_way
 from lightning_hwtune.simulation.curves import SyntheticCurves
+from lightning_hwtune.text import counted
 
 __all__ = ["DeadlineAdvice", "deadline_advice"]
 
@@ -29,25 +30,33 @@ class DeadlineAdvice:
     """What the simulations say.
 
     Attributes:
-        choice: the best way that the pool allows, and the gain of every way.
-        wider: the best way on more devices than the pool has, if it is better than that; otherwise None.
+        choice: the best way that can be run, and the gain of every way.
+        wider: the best way on more devices than there are, if it is better than that; otherwise None.
         policy: the allocation policy of the way.
+        devices: the number of devices of the way: those of the pool, or more of them for a shorter time.
     """
 
     choice: WayChoice
     wider: Way | None
     policy: AllocationPolicy
+    devices: int
+
+    def deadline_s(self, pool: Pool, deadline_s: float) -> float:
+        """Returns for how long the devices of the way are paid with the money of the pool until the deadline."""
+        return deadline_s * pool.size / self.devices
 
     def option(self, pool: Pool, deadline_s: float, trials: int) -> Option:
         """Returns the row of the table. The study uses all of the time; `trials` is the number that was asked for."""
         usd = None if pool.usd_per_device_hour is None else usd_of(pool, pool.size * deadline_s)
-        whole = Prediction(Fraction(1), deadline_s, deadline_s, deadline_s, 1.0)
-        return Option(DEADLINE, deadline_s, usd, whole, trials, pool.size)
+        own_s = self.deadline_s(pool, deadline_s)
+        whole = Prediction(Fraction(1), own_s, own_s, own_s, 1.0)
+        return Option(DEADLINE, own_s, usd, whole, trials, self.devices)
 
     @property
-    def allocation(self) -> Mapping[str, Any]:
-        """The settings of the policy."""
-        return POLICY_REGISTRY.stored(self.policy)
+    def training(self) -> Mapping[str, Any]:
+        """What the file of a plan keeps: the settings of the policy, and the devices if there are more than planned."""
+        more = {"devices": self.devices} if self.choice.way.width > 1 else {}
+        return {"allocation": POLICY_REGISTRY.stored(self.policy), **more}
 
     @property
     def notes(self) -> list[str]:
@@ -57,24 +66,34 @@ class DeadlineAdvice:
         ]
         text = "by simulations, the best value at the deadline compared with training that ignores the deadline"
         found = [f"{text}, as a part of the way from the median to the best value: {', '.join(parts)}"]
-        found.append(f"the study runs with {self.policy!r}, the best of the ways that this pool allows")
+        with_more = f" on {counted(self.devices, 'devices')}, for less time" if self.choice.way.width > 1 else ""
+        found.append(f"the study runs with {self.policy!r}{with_more}, the best of the ways that this pool allows")
         if self.wider is not None:
             found.append(f"for the same money, {self.wider.width:g} times as many devices would be better")
         return found
 
 
 def deadline_advice(
-    scheduler: Scheduler, pool: Pool, speeds: Mapping[int, float], unit_s: float, start_s: float, deadline_s: float
+    scheduler: Scheduler,
+    pool: Pool,
+    speeds: Mapping[int, float],
+    unit_s: float,
+    start_s: float,
+    deadline_s: float,
+    most: int | None = None,
 ) -> DeadlineAdvice:
     """Returns which way finds the best value by a deadline, by simulations on `SyntheticCurves`.
 
     Args:
         speeds: number of devices per trial -> speed of a trial.
         unit_s: seconds of one unit of the scheduler's resource on one device. start_s: seconds to start a segment.
+        most: how many devices the pool can have, for the same money; None for those that it has.
     """
     counts = [2**power for power in range(pool.size.bit_length()) if 2**power <= pool.size]
     known = [count for number, count in enumerate(counts) if set(counts[: number + 1]) <= speeds.keys()]
+    fitting = [way for way in WIDER if pool.size < way.n_devices(pool.size) <= (most or pool.size)]
     ways = (
+        *fitting,
         Way("fixed", FixedAllocation(), is_timed=True),
         Way("deadline", DeadlineAllocation(max_devices=max(known)), is_timed=True),
     )
@@ -85,9 +104,10 @@ def deadline_advice(
         spec = planned_spec(scheduler, pool.size, seed=seed)
         curves = SyntheticCurves(spec.space, scheduler.max_resource, seed=seed, unit_s=unit_s)
         studies.append(LikelyStudy(spec, AtSpeeds(curves, speeds), deadline_s, start_s))
-    found = best_way(studies, (*ways, *WIDER))
+    found = best_way(studies, (*ways, *(way for way in WIDER if way not in fitting)))
     best = max(ways, key=lambda way: found.gains[way.name][0])
-    is_wider = found.way.width > 1 and found.gains[found.way.name][0] > max(found.gains[best.name][0], 0.0)
+    if found.gains[best.name][0] <= 0:
+        best = next(way for way in ways if way.name == "fixed")
+    is_wider = found.way.width > best.width and found.gains[found.way.name][0] > max(found.gains[best.name][0], 0.0)
     choice = WayChoice(best, found.gains)
-    policy = FixedAllocation() if found.gains[best.name][0] <= 0 else best.allocation
-    return DeadlineAdvice(choice, found.way if is_wider else None, policy)
+    return DeadlineAdvice(choice, found.way if is_wider else None, best.allocation, best.n_devices(pool.size))

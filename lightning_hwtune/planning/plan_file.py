@@ -35,13 +35,13 @@ class PlanFile:
         policy: as in `Option`.
         trials: the number of trials. devices: devices per trial; one number, or that of each stage.
         instance: the type of the rented nodes; None for a pool.
-        pool_devices: devices of the pool, or of one node.
+        pool_devices: devices of the pool that the plan was made for, or of one node.
         scheduler: the scheduler's settings.
         seconds, usd: what was predicted. least_s, most_s: the range of the time.
         deadline_s, budget_usd: the limits; None without one.
         stages: what each stage gets; empty for a fixed number of devices per trial in a pool.
         training: of a SEER-style plan, what it was made from: `unit_s`, `speeds` and `start_s`; of a study until a
-            deadline, its `allocation`.
+            deadline, its `allocation`, and `devices` if it uses more than the pool has, for less time.
     """
 
     policy: str
@@ -68,20 +68,22 @@ class PlanFile:
         *,
         instance: str | None,
         training: Mapping[str, Any] | None = None,
+        pool: int | None = None,
     ) -> Self:
         """Returns the file of an option.
 
         Args:
             instance: the type of rented nodes; a pool has none.
             training: what a SEER-style plan, or a study until a deadline, runs with.
+            pool: the devices of the study's pool, if the option has others.
         """
-        data, between = option.to_dict(), option.spread
+        data, between, pool_devices = option.to_dict(), option.spread, option.held if pool is None else pool
         return cls(
             policy=option.policy,
             trials=option.trials,
             devices=option.devices,
             instance=instance if option.nodes else None,
-            pool_devices=option.held,
+            pool_devices=pool_devices,
             scheduler=SCHEDULER_REGISTRY.stored(scheduler),
             seconds=option.seconds,
             usd=option.usd,
@@ -104,12 +106,14 @@ class PlanFile:
             ArgumentError: the plan was made for other devices or another scheduler.
         """
         self._check(spec)
+        training = self.training or {}
         limits = {"max_time": self.deadline_s, "max_cost": self.budget_usd}
         is_given = {text.lstrip("+").partition("=")[0] for text in given}
         if self.policy in (SEER, DEADLINE):  # the number of trials follows from the deadline
             settings = self._seer_settings() if self.policy == SEER else self._deadline_settings()
             found = [] if "max_trials" in is_given else ["++max_trials=null"]
             found += [f"++allocation={{{', '.join(settings)}}}"]
+            found += [f"++pool.devices={training['devices']}"] if "devices" in training else []
         else:
             found = [f"++max_trials={self.trials}", "++allocation.name=fixed", f"++allocation.devices={self.devices}"]
         return [*found, *(f"++{name}={value!r}" for name, value in limits.items() if value and name not in is_given)]

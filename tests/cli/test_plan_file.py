@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 
 from lightning_hwtune.cli.commands import app
 from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.planning.deadline_choice import WayChoice
 
 REPOSITORY = Path(__file__).parents[2]
 STUDY_FILE = """\
@@ -131,6 +132,33 @@ def test_the_way_to_train_until_a_deadline_is_chosen_by_simulations(folder: Path
     assert repr(settings.spec().allocation) in found["notes"][1]
     assert settings.limits().max_time_s == 300
     assert settings.limits().max_trials is None
+
+
+def test_a_larger_pool_is_chosen_for_the_same_money_where_it_can_be_had(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning_hwtune.planning import deadline_options
+    from lightning_hwtune.planning.plan_file import read_plan
+    from lightning_hwtune.settings import StudySettings
+
+    def best(studies: Any, ways: Any) -> WayChoice:
+        """Says that more devices are always better."""
+        widest = max(ways, key=lambda way: way.width)
+        return WayChoice(widest, {way.name: (way.width - 1, 0.1) for way in ways})
+
+    monkeypatch.setattr(deadline_options, "best_way", best)
+    command = f"plan {ASHA_POOL} --deadline 5min --policy deadline --format json --output plan.json"
+    assert "2 times as many devices would be better" in json.loads(hwtune(command).stdout)["notes"][-1]
+    wider = json.loads(hwtune(f"{command} --most-devices 3").stdout)
+    assert wider["chosen"]["seconds"] == 200
+    assert wider["chosen"]["usd"] == pytest.approx(2 * 300 / 3600)
+    assert "on 3 devices, for less time" in wider["notes"][1]
+    changes = ["scheduler={name: asha, max_epochs: 9, first_rung: 1}", "~max_trials"]
+    own = read_plan(folder / "plan.json").overrides(StudySettings.load(folder / "study.yaml", changes).spec(), [])
+    settings = StudySettings.load(folder / "study.yaml", [*changes, *own])
+    assert settings.spec().pool.devices == 3
+    assert settings.limits().max_time_s == 200
+    assert "--most-devices" in hwtune(f"plan {ASHA_POOL} --most-devices 3", 1).stderr
 
 
 def test_a_way_to_train_until_a_deadline_needs_one(folder: Path) -> None:
