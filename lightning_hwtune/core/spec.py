@@ -28,7 +28,7 @@ from lightning_hwtune.core.schedulers import (
 from lightning_hwtune.core.schedulers.staged import Staged
 from lightning_hwtune.core.searchers import SEARCHER_REGISTRY, Searcher, searcher_from_settings
 from lightning_hwtune.core.space import SearchSpace
-from lightning_hwtune.core.trainer_choices import check_trainer_choices
+from lightning_hwtune.core.trainer_choices import check_batch_sizes, check_trainer_choices
 from lightning_hwtune.errors import ArgumentError, StorageError, UnknownArgumentError
 from lightning_hwtune.forms import FORMS
 from lightning_hwtune.forms.run_options import LIMITS
@@ -283,6 +283,8 @@ class StudySpec:
         SEARCHER_REGISTRY.check(self.searcher)
         POLICY_REGISTRY.check(self.allocator.policy)
         self.allocator.check()
+        if self.batch == "global" and self.space.devices_key is None:
+            check_batch_sizes(self.space, self.allocator.counts)
 
     @property
     def allocator(self) -> Allocator:

@@ -1,4 +1,4 @@
-"""Which arguments of the Trainer a study may search on its pool, and which ones a segment gets."""
+"""Which arguments of the Trainer and batch sizes a study may search on its pool, and what a segment gets of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.text import counted
 
-__all__ = ["check_trainer_choices", "trainer_arguments"]
+__all__ = ["check_batch_sizes", "check_trainer_choices", "trainer_arguments"]
 
 
 def check_trainer_choices(space: SearchSpace, accelerator: str, counts: Sequence[int], *, batch: str) -> None:
@@ -31,6 +31,23 @@ def check_trainer_choices(space: SearchSpace, accelerator: str, counts: Sequence
             raise ArgumentError(name, value, allowed, hint=hint)
         if isinstance(parameter, Accumulation) and batch == "global":
             _check_batches(space, name, parameter, counts)
+
+
+def check_batch_sizes(space: SearchSpace, counts: Sequence[int]) -> None:
+    """Refuses global batch sizes none of which can be shared by any of these numbers of devices.
+
+    Raises:
+        ArgumentError: no trial could train.
+    """
+    for key in space:
+        if key.rpartition(".")[2] != "batch_size":
+            continue
+        sizes = list(_sizes(space, key))
+        if sizes and not any(size % count == 0 for size in sizes for count in counts):
+            numbers = " or ".join(map(str, counts))
+            allowed = f"a multiple of {numbers}, the number of devices of a trial"
+            hint = "Batch sizes are global. Change them or the allocation, or use batch='per_device'."
+            raise ArgumentError(key, space[key], allowed, hint=hint)
 
 
 def trainer_arguments(space: SearchSpace, config: Mapping[str, Any], n_devices: int) -> dict[str, Any]:

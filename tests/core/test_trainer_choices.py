@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +141,18 @@ def test_a_study_refuses_what_its_pool_cannot_train(
 def test_a_study_accepts_what_its_pool_can_train(parameters: Any, pool: hwt.Pool | None, changes: Any) -> None:
     spec = spec_of(hwt.SearchSpace(lr=hwt.Float(0, 1), **parameters), pool, **changes)
     assert StudySpec.from_dict(json.loads(json.dumps(spec.to_dict()))).space == spec.space
+
+
+@pytest.mark.parametrize("sizes", [hwt.Choice([7, 9]), hwt.Int(7, 9, step=2)])
+def test_batch_sizes_that_no_number_of_devices_divides_are_refused(tmp_path: Path, sizes: Any) -> None:
+    def study(found: Any, policy: hwt.AllocationPolicy, **changes: Any) -> hwt.Study:
+        space = hwt.SearchSpace(lr=hwt.Float(0, 1), batch_size=found)
+        objectives = [hwt.Metric("error", "min")]
+        pool = hwt.Pool("cpu", 4)
+        return hwt.Study("s", space, objectives, max_epochs=3, pool=pool, allocation=policy, dir=tmp_path, **changes)
+
+    with pytest.raises(hwt.ArgumentError, match="a multiple of 2, the number of devices"):
+        study(sizes, hwt.FixedAllocation(2))
+    study(sizes, hwt.FixedAllocation(2), batch="per_device")
+    study(sizes, hwt.DoublingAllocation())  # one device is always possible
+    study(hwt.Choice([7, 8]), hwt.FixedAllocation(2))
