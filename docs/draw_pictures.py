@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_hwtune.core.hardware.catalogue import Catalogue
+from lightning_hwtune.core.hardware.policies import DoublingAllocation
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
 from lightning_hwtune.core.objectives import Cost, Metric, Objectives, TrainSeconds
@@ -38,6 +39,13 @@ from lightning_hwtune.core.space import Float, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.core.streams import stream
+from lightning_hwtune.planning.comparison import Comparison, Wish
+from lightning_hwtune.planning.deadline_choice import AtSpeeds
+from lightning_hwtune.planning.figure import plan_figure
+from lightning_hwtune.planning.job import Job, halving_stages
+from lightning_hwtune.planning.nodes import NodeKind
+from lightning_hwtune.planning.options import rented_options, with_spread
+from lightning_hwtune.planning.seer import Halving
 from lightning_hwtune.simulation.accounting import point
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
@@ -45,6 +53,7 @@ from lightning_hwtune.views.plots import FIGURES, ledger_figure
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, FAINT, INK, StudyFigure, tidy
 from lightning_hwtune.views.plots.curves import curves_figure
 from lightning_hwtune.views.plots.scaling import scaling_figure
+from lightning_hwtune.views.plots.timeline import timeline_figure
 
 GALLERY = [name for name in FIGURES if name != "ledger"]
 IMAGES = Path(__file__).with_name("images")
@@ -54,6 +63,8 @@ OBJECTIVES = Objectives([Metric("error", "min"), TrainSeconds()])
 CURVES = SyntheticCurves(SPACE, MAX_EPOCHS, seed=SEED, crossing=0.4)
 
 PROFILE = [ScalingPoint(*size) for size in ((1, 1, 256, 0.92), (1, 1, 64, 0.25), (4, 1, 256, 0.29), (8, 2, 256, 0.31))]
+
+SPEEDS = {1: 1.0, 2: 1.98, 4: 3.67, 8: 5.51, 12: 7.54}
 
 SCHEDULERS: dict[str, Scheduler] = {
     "asha": ASHA(MAX_EPOCHS),
@@ -87,6 +98,8 @@ def main() -> None:
     for name in GALLERY:
         save(FIGURES[name](gallery), f"gallery_{name}")
     save(scaling_figure(ScalingModel.fit(PROFILE, devices_per_node=4), [1, 2, 4, 8, 16, 32]), "scaling")
+    save(timeline_figure(doubling_study()), "allocation")
+    save(plan_figure(rented_plans()), "plan")
 
 
 def study(name: str, scheduler: Scheduler, searcher: Searcher, n_trials: int) -> StudyState:
@@ -102,6 +115,23 @@ def priced_study() -> StudyState:
     spec = StudySpec("digits", SPACE, objectives, ASHA(MAX_EPOCHS), Random(), pool, seed=SEED)
     curves = SyntheticCurves(SPACE, MAX_EPOCHS, seed=SEED, crossing=0.4, unit_s=60.0)
     return simulate(spec, curves, Limits(max_trials=N_TRIALS, max_cost_usd=3.0), start_s=40.0, restore_s=10.0)
+
+
+def doubling_study() -> StudyState:
+    """Returns a finished study of four devices whose promoted trials get twice as many."""
+    policy, pool = DoublingAllocation(max_devices=4), Pool("cpu", 4)
+    spec = StudySpec("doubling", SPACE, OBJECTIVES, ASHA(MAX_EPOCHS), Random(), pool, seed=SEED, allocation=policy)
+    curves = AtSpeeds(SyntheticCurves(SPACE, MAX_EPOCHS, seed=SEED, crossing=0.4, unit_s=60.0), SPEEDS)
+    return simulate(spec, curves, Limits(max_trials=20), start_s=20.0, restore_s=10.0)
+
+
+def rented_plans() -> Comparison:
+    """Returns the plans of the first command on the page about plans."""
+    job = Job(halving_stages(trials=81, max_units=81), 120.0, SPEEDS, 20.0)
+    kind, wish = NodeKind.of(Catalogue.builtin()["g4dn.12xlarge"], most=16, launch_s=120.0), Wish(2400.0)
+    halving = Halving.of(max_units=81, unit_s=120.0, speeds=SPEEDS, start_s=20.0)
+    options = [with_spread(option, halving, kind, variation=1.5) for option in rented_options(job, kind, wish)]
+    return Comparison(wish, options)
 
 
 def draws_figure(state: StudyState) -> Figure:
