@@ -120,9 +120,10 @@ def priced_study() -> StudyState:
 def doubling_study() -> StudyState:
     """Returns a finished study of four devices whose promoted trials get twice as many."""
     policy, pool = DoublingAllocation(max_devices=4), Pool("cpu", 4)
-    spec = StudySpec("doubling", SPACE, OBJECTIVES, ASHA(MAX_EPOCHS), Random(), pool, seed=SEED, allocation=policy)
+    scheduler = ASHA(MAX_EPOCHS, first_rung=3)
+    spec = StudySpec("doubling", SPACE, OBJECTIVES, scheduler, Random(), pool, seed=SEED, allocation=policy)
     curves = AtSpeeds(SyntheticCurves(SPACE, MAX_EPOCHS, seed=SEED, crossing=0.4, unit_s=60.0), SPEEDS)
-    return simulate(spec, curves, Limits(max_trials=20), start_s=20.0, restore_s=10.0)
+    return simulate(spec, curves, Limits(max_trials=24), start_s=20.0, restore_s=10.0)
 
 
 def rented_plans() -> Comparison:
