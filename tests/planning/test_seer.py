@@ -92,3 +92,27 @@ def test_a_limit_below_one_trial_is_refused_with_what_it_needs(deadline_s: float
 def test_without_trials_there_is_no_plan(most: int) -> None:
     with pytest.raises(ArgumentError, match="most"):
         seer_plan(STUDY, KIND, most, deadline_s=1e4, budget_usd=1e4)
+
+
+@given(
+    exponent=st.floats(0.5, 1.0), unit_s=st.floats(5, 200), most=st.integers(1, 8),
+    deadline_s=st.floats(600, 20000), budget=st.floats(1, 60), more=st.floats(1.05, 3),
+)  # fmt: skip
+@settings(max_examples=15, deadline=None)
+def test_more_time_or_money_never_trains_less(
+    exponent: float, unit_s: float, most: int, deadline_s: float, budget: float, more: float
+) -> None:
+    study = Halving.of(max_units=27, unit_s=unit_s, speeds={n: n**exponent for n in (1, 2, 4)}, start_s=20)
+    kind = NodeKind(4, most, 4.0, 60.0)
+
+    def trained(seconds: float, usd: float) -> tuple[int, int]:
+        """Returns how far the best trial is trained, and how many begin; nothing if the limits allow none."""
+        try:
+            found = seer_plan(study, kind, most=60, deadline_s=seconds, budget_usd=usd)
+        except ArgumentError:
+            return 0, 0
+        return found.up_to, found.trials
+
+    least = trained(deadline_s, budget)
+    assert trained(deadline_s * more, budget) >= least
+    assert trained(deadline_s, budget * more) >= least
