@@ -44,7 +44,8 @@ def agent(
         Path | None,
         typer.Option(
             "--root",
-            help="The study's folder on this host, if its path is not the same as on the host of the study.",
+            help="The study's folder on this host, if its path is not the same as on the host of the study. If this "
+            "host does not share it: a folder for the files of trials; default: a temporary one.",
             show_default=False,
         ),
     ] = None,

@@ -267,7 +267,9 @@ class LocalExecutor:
         elif isinstance(message, Report):
             self._n_deaths = self._server.n_deaths
             verdict = sink.reported(order.trial_id, order.segment, message)
-            if verdict is not LATER:
+            if verdict is LATER:
+                group.awaits_answer = True
+            else:
                 rank.answer(verdict)
         elif isinstance(message, Saved):
             sink.saved(order.trial_id, order.segment, message)
@@ -281,6 +283,9 @@ class LocalExecutor:
         group = self._groups.get(trial_id)
         if group is not None and group.order.segment == segment and group.ranks:
             group.ranks[0].answer(verdict)
+            group.awaits_answer = False
+            for rank in group.ranks:
+                rank.progress_at = time.monotonic()
 
     def _watch(self, group: Group) -> None:
         """Sets or enforces the deadline of a group that is ending, and ends a group with a silent rank."""
@@ -306,6 +311,8 @@ class LocalExecutor:
         limit_s = self._heartbeat_s if rank.is_started else self._start_s
         if now - rank.last_sign > limit_s:
             return f"rank {index} sent no heartbeat for {limit_s:.0f} s"
+        if group.awaits_answer:  # the study has to send or receive files first, or the connection to it is lost
+            return ""
         hang_s, still_s = self._hang.limit_s(trial_id, rank.has_trained), now - rank.progress_at
         return self._hang.text(trial_id, index, still_s) if hang_s is not None and still_s > hang_s else ""
 

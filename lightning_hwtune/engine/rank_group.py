@@ -39,6 +39,7 @@ class Group:
         generation: the generation of the server that started the ranks.
         deadline: when the remaining ranks are killed.
         verdict: outcome and cause, set if the engine itself ended the group.
+        awaits_answer: whether its report has no answer yet.
     """
 
     order: SegmentOrder
@@ -50,6 +51,7 @@ class Group:
     world_size: int = 0
     deadline: float | None = None
     verdict: tuple[Outcome, str] | None = None
+    awaits_answer: bool = False
 
     def start(self, server: ForkServer, payload: Path) -> None:
         """Requests all ranks of this host from the server.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -115,3 +116,49 @@ def test_a_job_is_preempted_continues_and_loses_a_node_and_its_values_are_those_
     here, there = errors(alone), errors(tmp_path)
     assert {config: there[config] for config in ALONE} == here
     assert {(rank, node) for _, _, rank, node, _ in epochs(study, 2)} == {(0, 0), (1, 1)}
+
+
+def test_a_warned_study_pauses_and_a_killed_one_leaves_nothing_and_the_same_command_continues(
+    slurm: SlurmCluster, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    """The warning is what Slurm sends before the time limit."""
+    study = tmp_path / "digits"
+    study.mkdir()
+    write_study(tmp_path, CONFIGS[:2])
+    hold = study / "hold"
+    hold.touch()
+    command = ("sbatch", "study.yaml", "--nodes=2", "--time=10", "--parsable")
+    job = hwtune(tmp_path, environ, *command).strip()
+
+    def begun(segment: int, epoch: int) -> bool:
+        return all((segment, epoch) in {at[:2] for at in epochs(study, trial)} for trial in (0, 1))
+
+    def of_study() -> list[int]:
+        found = slurm.processes(f"SLURM_JOB_ID={job}")
+        return [pid for pid in found if b"study.yaml" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+    try:
+        until(lambda: begun(1, 2), "two trials train", 90)
+        slurm.call("scancel", "--batch", "--signal=TERM", job)
+        time.sleep(1)
+        hold.unlink()
+        until(lambda: slurm.job(job)["Restarts"] == "1", "the trials have paused, and the job is requeued")
+        hold.touch()
+        slurm.begin_again(job)
+        until(lambda: begun(2, 3), "they continue", 90)
+        (pid,) = of_study()
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not slurm.processes(f"SLURM_JOB_ID={job}"), "the agents and their ranks end with the study")
+        until(lambda: slurm.job(job)["JobState"] == "FAILED", "the job has failed")
+        hold.unlink()
+        job = hwtune(tmp_path, environ, *command).strip()
+        until(lambda: slurm.job(job)["JobState"] == "COMPLETED", "the study is finished", 90)
+    except BaseException as error:
+        output = [path.read_text() for path in tmp_path.glob("slurm-*.out")]
+        error.add_note("\n".join([*output, (study / "agents.log").read_text(), str(slurm.job(job))]))
+        raise
+
+    state = Study.load("digits", dir=tmp_path).state()
+    assert {(str(trial.state), trial.resource, trial.n_retries) for trial in state.trials} == {("completed", 3, 0)}
+    begins = sorted((segment.number, segment.resource) for segment in state.segments)
+    assert begins == [(1, 0), (1, 0), (2, 2), (2, 2), (3, 2), (3, 2)]  # no epoch that was reported is trained again

@@ -8,6 +8,7 @@ joins another session. So no rank of a lost agent writes while its trial continu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
@@ -16,11 +17,15 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing import connection as mp
 from pathlib import Path
 from typing import Any, final
 
+from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.agents.agent_folder import AgentFolder
 from lightning_hwtune.engine.agents.call import Call
+from lightning_hwtune.engine.agents.exchange import Exchange, inside
 from lightning_hwtune.engine.agents.link import Link
 from lightning_hwtune.engine.agents.messages import (
     Answer,
@@ -43,6 +48,7 @@ from lightning_hwtune.engine.devices import visible_gpus
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.local import LATER, LocalExecutor
 from lightning_hwtune.errors import HwTuneError, TrialError
+from lightning_hwtune.host.file_trees import remove
 from lightning_hwtune.host.import_path import import_path
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
 
@@ -52,6 +58,7 @@ _AGAIN_S = 0.5  # between two tries to connect
 _LOOK_S = 0.2
 _QUIET_S = 3.0  # without a connection, before it says that it waits
 _FAREWELL_S = 5.0
+_SHARDED = "a sharded checkpoint of a trial on several nodes needs a folder that all nodes share with the study"
 _SILENT, _LEAST_SILENT_S = 1 / 6, 3.0
 _ENDS, _WATCHDOG = 2 / 3, 5 / 6
 """After which part of the time until it is lost an agent connects again, ends its ranks, or has them ended."""
@@ -91,8 +98,10 @@ class Agent:
         self._call: Call | None = None
         self._connected_at = self._called_at = self._beaten_at = time.monotonic()
         self._local: LocalExecutor | None = None
-        self._folder = Path()
+        self._folder: AgentFolder | None = None
+        self._exchange = Exchange(Path(), self._link.send)
         self._orders: dict[int, SegmentOrder] = {}
+        self._unbegun, self._libraries = set[int](), tuple[str, ...]()  # trials that wait for files; see `Preload`
         self._has_joined = self._is_waiting = False
         self._is_ready, self._is_over, self._meets = False, False, set[int]()
         self._is_warned = self._has_passed_on = False
@@ -140,7 +149,7 @@ class Agent:
             self._send_meetings(self._local)
             if not self._is_ready and fork_server().is_ready:
                 self._is_ready = True
-                self._link.send(Ready())
+                self._link.send(Ready(self._files.is_apart))
         messages = list(self._link.messages())
         now = time.monotonic()
         ends_after_s = self._lost_after_s * _ENDS
@@ -152,6 +161,8 @@ class Agent:
             self._take(message)
         if now - self._beaten_at >= BEAT_S:
             self._beaten_at = now
+            for order in self._orders.values():
+                self._send_output(order)
             self._link.beat()
             self._watchdog.extend(self._link.known_at + self._lost_after_s * _WATCHDOG, fork_server().pid)
         self._link.flush()
@@ -221,8 +232,13 @@ class Agent:
         local, self._local, self._is_ready = self._local, None, False
         self._orders.clear()
         self._meets.clear()
+        self._unbegun.clear()
         if local is not None:
             local.close()
+        self._exchange.drop()
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
 
     def _end_session(self) -> None:
         """Ends all ranks of a session that counts this agent as lost, or will soon. The next call begins a new one."""
@@ -243,42 +259,86 @@ class Agent:
 
     def _take(self, message: Any) -> None:
         local = self._local
+        if self._exchange.take(message):
+            return
         if isinstance(message, Setup):
             self._set_up(message)
         elif isinstance(message, Goodbye):
             self._is_over = True
+        elif isinstance(message, Preload):
+            self._libraries = message.libraries
+            if local is not None:
+                local.preload(message.libraries)
         elif local is None:
             return
-        elif isinstance(message, Preload):
-            local.preload(message.libraries)
         elif isinstance(message, Start):
-            order = absolute(message.order, self._folder)
+            order = absolute(message.order, self._files.path)
             self._orders[order.trial_id] = order
             if order.num_nodes > 1 and message.node_rank == 0:
                 self._meets.add(order.trial_id)
-            local.start(order, message.node_rank, message.meeting)
+            self._unbegun.add(order.trial_id)
+            needed = (message.order.checkpoint, message.order.weights) if self._files.is_apart else ()
+            self._begin(message, order, [path for path in needed if path is not None])
         elif isinstance(message, Answer):
             local.answer(message.trial_id, message.segment, message.verdict)
         elif isinstance(message, End):
             running = self._orders.get(message.trial_id)
-            if running is not None and running.segment == message.segment:
+            if running is None or running.segment != message.segment:
+                return
+            if running.trial_id in self._unbegun:
+                self.ended(running.trial_id, running.segment, Ended(0, message.outcome, message.why, 0, False), 0)
+            else:
                 local.end(message.trial_id, message.outcome, message.why)
 
+    def _begin(self, message: Start, order: SegmentOrder, missing: list[str], error: str = "") -> None:
+        """Starts the ranks of a segment, after the files that it needs have arrived."""
+        if self._local is None or self._orders.get(order.trial_id) is not order:  # it was ended meanwhile
+            return
+        if error:
+            self.ended(order.trial_id, order.segment, Ended(0, Outcome.ERROR, error, 0, False), 0)
+        elif missing:
+            self._exchange.fetch(missing[0], partial(self._begin, message, order, missing[1:]))
+        else:
+            try:
+                self._files.prepare(order)
+            except OSError as failed:
+                self._begin(message, order, [], f"the folder of the trial cannot be created: {failed}")
+                return
+            self._unbegun.discard(order.trial_id)
+            self._local.start(order, message.node_rank, message.meeting)
+
+    @property
+    def _files(self) -> AgentFolder:
+        assert self._folder is not None
+        return self._folder
+
     def _set_up(self, setup: Setup) -> None:
+        """Makes the executor of a session, after its training function has arrived.
+
+        Raises:
+            TrialError: the folder that the user gave cannot be used.
+        """
+        self._folder = AgentFolder(setup, self._session, self._root)
+        self._exchange = Exchange(self._folder.path, self._link.send, self._sent)
+        if not self._folder.is_apart:
+            self._make_executor(setup)
+            return
+        self._say(f"the study's folder is not here: checkpoints and output are sent to it; {self._folder.path} is used")
+        self._exchange.fetch(setup.payload, partial(self._make_executor, setup))
+
+    def _make_executor(self, setup: Setup, error: str = "") -> None:
         """Makes the executor of a session.
 
         Raises:
-            TrialError: the study's folder is not on this host.
+            TrialError: the training function is not there.
         """
-        self._folder = Path(setup.root) if self._root is None else self._root
-        payload = self._folder / setup.payload
+        payload = self._files.path / setup.payload
         try:
+            if error:
+                raise OSError(error)
             found = hashlib.blake2b(payload.read_bytes(), digest_size=8).hexdigest()
-        except OSError as error:
-            hint = (
-                "The study's folder must be on a file system that all nodes share. --root says where it is on this one"
-            )
-            raise TrialError(f"the training function of the study cannot be read here: {error}. {hint}") from error
+        except OSError as failed:
+            raise TrialError(f"the training function of the study cannot be read here: {failed}") from failed
         if payload.name != f"payload-{found}.pkl":
             raise TrialError(f"{str(payload)!r} is not the training function of the study: its digest is {found}")
         sys.path[:] = dict.fromkeys([*setup.sys_path, *import_path()])
@@ -292,6 +352,8 @@ class Agent:
             n_spares=min(setup.n_ranks, _MAX_SPARES),
             address=self._address or "127.0.0.1",
         )
+        if self._libraries:
+            self._local.preload(self._libraries)
 
     def _send_meetings(self, local: LocalExecutor) -> None:
         for trial_id in list(self._meets):
@@ -308,7 +370,21 @@ class Agent:
 
     def saved(self, trial_id: int, segment: int, saved: Saved) -> None:
         """Passes a checkpoint on."""
-        self._link.send(Said(trial_id, segment, relative(saved, self._folder)))
+        order = self._orders.get(trial_id)
+        if self._files.is_apart and order is not None and order.num_nodes > 1 and Path(saved.path).is_dir():
+            if self._local is not None:
+                self._local.end(trial_id, Outcome.ERROR, _SHARDED)
+            return
+        self._link.send(Said(trial_id, segment, relative(saved, self._files.path)))
+
+    def _sent(self, path: str) -> None:
+        """Deletes a checkpoint that the study has got."""
+        remove(inside(self._files.path, path))
+
+    def _send_output(self, order: SegmentOrder, *, is_end: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            for output in self._files.output(order, is_end=is_end):
+                self._link.send(output)
 
     def noted(self, trial_id: int, segment: int, note: Note) -> None:
         """Passes a line on."""
@@ -316,6 +392,10 @@ class Agent:
 
     def ended(self, trial_id: int, segment: int, ended: Ended, world_size: int) -> None:
         """Passes the end of the ranks on."""
-        self._orders.pop(trial_id, None)
+        order = self._orders.pop(trial_id, None)
         self._meets.discard(trial_id)
+        self._unbegun.discard(trial_id)
+        if order is not None:
+            self._send_output(order, is_end=True)
+            self._files.tidy(order, iter(self._orders.values()))
         self._link.send(Said(trial_id, segment, ended, world_size))

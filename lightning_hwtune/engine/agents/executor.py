@@ -7,17 +7,20 @@ others are ended soon after.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import connection as mp
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.agents.door import KEY_NAME, Door
+from lightning_hwtune.engine.agents.exchange import inside
 from lightning_hwtune.engine.agents.launcher import Invitation, Launcher
 from lightning_hwtune.engine.agents.messages import (
     Answer,
@@ -25,6 +28,7 @@ from lightning_hwtune.engine.agents.messages import (
     Goodbye,
     Left,
     Meeting,
+    Output,
     Ready,
     Said,
     Setup,
@@ -38,6 +42,7 @@ from lightning_hwtune.engine.agents.roster import BEAT_S, LOST_AFTER_S, RemoteAg
 from lightning_hwtune.engine.executor import Abilities, RunSetup, Sink
 from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.host.deferred_signals import uninterrupted
+from lightning_hwtune.host.file_trees import digest_of
 from lightning_hwtune.host.import_path import import_path, working_folder
 from lightning_hwtune.text import counted
 from lightning_hwtune.training.channel import Ended, NodePart, Note, Report, Saved, SegmentOrder
@@ -87,6 +92,7 @@ class AgentsExecutor:
         )
         self.provider = Roster(door, first, setup.pool, setup.folder, lost_after_s, launcher)
         self._segments: dict[int, RemoteSegment] = {}
+        self._sink: Sink
         self._is_closed, self._way_to_join, self._launcher = False, way_to_join, launcher
         self._is_warned = self._has_ended = False
         self._said_for = -1  # for how many agents the newest line about a check that waits was printed
@@ -229,6 +235,7 @@ class AgentsExecutor:
         """
         self._wait_for_news(timeout_s)
         self.provider.look_at_launched()
+        self._sink = sink
         with uninterrupted():  # defer signals, so that each message is taken completely and answered
             fresh = self._lost_now()  # these ends wait until the loop has recorded that the node is lost
             for agent, message in self._messages():
@@ -272,8 +279,13 @@ class AgentsExecutor:
         mp.wait([self.provider.door.bell, *(link.socket for link in links if link.socket is not None)], patience_s)
 
     def _take(self, sink: Sink, agent: RemoteAgent, message: Any) -> None:
+        if agent.exchange.take(message):
+            return
         if isinstance(message, Ready):
+            agent.is_apart = message.is_apart
             self.provider.arrived(agent)
+        elif isinstance(message, Output):
+            self._append(message)
         elif isinstance(message, Warned):
             self._is_warned = True
         elif isinstance(message, Left):
@@ -291,16 +303,47 @@ class AgentsExecutor:
 
     def _hear(self, sink: Sink, agent: RemoteAgent, segment: RemoteSegment, said: Said) -> None:
         number, message = (said.trial_id, said.segment), said.message
+        if agent.name in segment.held:
+            segment.held[agent.name].append(said)
+            return
         if isinstance(message, Report):
             agent.link.send(Answer(*number, sink.reported(*number, message)))
         elif isinstance(message, Saved):
-            sink.saved(*number, absolute(message, self._root))
+            if agent.is_apart:
+                segment.held[agent.name] = []
+                agent.exchange.fetch(message.path, lambda error: self._fetched(agent, segment, message, error))
+            else:
+                sink.saved(*number, absolute(message, self._root))
         elif isinstance(message, Note):
             sink.noted(*number, message)
         elif isinstance(message, Ended):
             names = [part.node for part in segment.order.nodes]
             segment.ends[names.index(agent.name)] = message
             segment.world_size = max(segment.world_size, said.world_size)
+
+    def _fetched(self, agent: RemoteAgent, segment: RemoteSegment, saved: Saved, error: str) -> None:
+        """Passes a checkpoint on that has arrived from an agent, and what came after it."""
+        held = segment.held.pop(agent.name)
+        if self._segments.get(segment.order.trial_id) is not segment:
+            return
+        here = absolute(saved, self._root)
+        if not error and digest_of(Path(here.path)) != saved.digest:
+            error = f"{saved.path} arrived with another digest than that of the node {agent.name}"
+        if error:
+            segment.verdict = segment.verdict or (Outcome.ERROR, f"a checkpoint was not received: {error}")
+            self._end_parts(segment, *segment.verdict)
+        else:
+            self._sink.saved(segment.order.trial_id, segment.order.segment, here)
+        for said in held:
+            self._hear(self._sink, agent, segment, said)
+
+    def _append(self, output: Output) -> None:
+        """Adds to the log of a rank; on a full disk it is dropped, as on this host."""
+        with contextlib.suppress(OSError):
+            file = inside(self._root, output.path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("ab") as stream:
+                stream.write(output.data)
 
     def _watch(self, segment: RemoteSegment) -> None:
         """Sets or enforces the deadline of a segment whose ranks on some node have ended."""

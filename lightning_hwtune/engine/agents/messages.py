@@ -14,9 +14,13 @@ from lightning_hwtune.training.channel import Ended, Note, Report, Saved, Segmen
 __all__ = [
     "Answer",
     "End",
+    "Fetch",
     "Goodbye",
     "Left",
     "Meeting",
+    "More",
+    "Output",
+    "Piece",
     "Preload",
     "Ready",
     "Said",
@@ -54,7 +58,13 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An agent's first message: nothing of an earlier session runs on its host any more, and segments can start."""
+    """An agent's first message: nothing of an earlier session runs on its host any more, and segments can start.
+
+    Attributes:
+        is_apart: whether it does not share the study's folder, so that files must be sent.
+    """
+
+    is_apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,40 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetch:
+    """Send this file, or this folder with its files."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next part of such a file. `name`: which file of a folder; `error`: why no further part follows."""
+
+    path: str
+    name: str
+    data: bytes
+    is_first: bool = False
+    is_last: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """A piece has arrived: send the next one."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a rank has printed, to be added to this file."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Goodbye:
     """The session is over: end everything and leave."""
 
@@ -147,4 +191,5 @@ def _placed(item: _Placed, convert: Callable[[str], str]) -> _Placed:
     if isinstance(item, Saved):
         return dataclasses.replace(item, path=convert(item.path))
     checkpoint = None if item.checkpoint is None else convert(item.checkpoint)
-    return dataclasses.replace(item, trial_dir=convert(item.trial_dir), checkpoint=checkpoint)
+    weights = None if item.weights is None else convert(item.weights)
+    return dataclasses.replace(item, trial_dir=convert(item.trial_dir), checkpoint=checkpoint, weights=weights)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from lightning_hwtune.core.record import Outcome
+from lightning_hwtune.engine.agents.messages import Said
 from lightning_hwtune.engine.rank_group import is_echo
 from lightning_hwtune.training.channel import Ended, SegmentOrder
 
@@ -21,6 +22,7 @@ class RemoteSegment:
         ordered_at: when it was ordered, on the monotonic clock.
         started: the nodes that have got the order. killed: those on which the study has ended it.
         ends: the last message of each node.
+        held: messages of a node whose checkpoint, which comes before them, is still being sent.
         verdict: outcome and cause, set if the study itself ended it.
         deadline: when the nodes that are left must have ended.
     """
@@ -30,6 +32,7 @@ class RemoteSegment:
     started: set[int] = field(default_factory=set)
     ends: dict[int, Ended] = field(default_factory=dict)
     killed: set[int] = field(default_factory=set)
+    held: dict[str, list[Said]] = field(default_factory=dict)
     verdict: tuple[Outcome, str] | None = None
     deadline: float | None = None
     world_size: int = 0

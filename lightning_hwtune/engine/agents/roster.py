@@ -15,7 +15,7 @@ import platform
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -23,6 +23,7 @@ from lightning_hwtune import __version__
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import NOTE, Arrival, Door
+from lightning_hwtune.engine.agents.exchange import Exchange
 from lightning_hwtune.engine.agents.launcher import Launcher
 from lightning_hwtune.engine.agents.link import Link, send_json
 from lightning_hwtune.engine.agents.messages import Preload, Setup
@@ -55,14 +56,17 @@ class RemoteAgent:
         name: of the node, as in the log.
         incarnation: of its process, which a new start of the agent changes.
         is_ready: whether segments can start. is_taken: whether the study has rented the node.
+        is_apart: whether files must be sent, see `exchange`.
         lost: why it is lost; empty while it is not.
     """
 
     name: str
     incarnation: str
-    link: Link = field(default_factory=Link)
+    exchange: Exchange
+    link: Link
     is_ready: bool = False
     is_taken: bool = False
+    is_apart: bool = False
     lost: str = ""
 
 
@@ -182,6 +186,7 @@ class Roster:
 
     def _remove(self, agent: RemoteAgent) -> None:
         agent.link.detach()
+        agent.exchange.drop()
         if self.agents.get(agent.name) is agent:
             del self.agents[agent.name]
         if agent.is_taken:
@@ -194,11 +199,7 @@ class Roster:
         known = next((agent for agent in self.agents.values() if agent.incarnation == hello.get("incarnation")), None)
         is_resumed = known is not None and hello.get("session") == self._session
         refused = self._refusal(hello)
-        agent = (
-            known
-            if known is not None and is_resumed
-            else RemoteAgent(self._free_name(hello), str(hello.get("incarnation")))
-        )
+        agent = known if known is not None and is_resumed else self._new_agent(hello)
         answer = {"session": self._session, "received": agent.link.received, "resumed": is_resumed, "refused": refused}
         try:
             send_json(connection, {**answer, "name": agent.name, "lost_after_s": self._lost_after_s})
@@ -220,6 +221,11 @@ class Roster:
         if known is not None:
             self.lose(known, "it had lost the connection to the study for too long")
 
+    def _new_agent(self, hello: Mapping[str, Any]) -> RemoteAgent:
+        link = Link()
+        exchange = Exchange(self._note.parent, link.send)
+        return RemoteAgent(self._free_name(hello), str(hello.get("incarnation")), exchange, link)
+
     def _refusal(self, hello: Mapping[str, Any]) -> str:
         """Returns why an agent cannot train this study; empty if it can."""
         if hello.get("software") != software():
@@ -240,7 +246,9 @@ class Roster:
 
     def _write_note(self) -> None:
         agents = sorted({*self._earlier, *(agent.incarnation for agent in self.agents.values())})
-        write_whole(self._note, json.dumps({"connect": self.door.reached_at, "agents": agents}))
+        write_whole(
+            self._note, json.dumps({"connect": self.door.reached_at, "session": self._session, "agents": agents})
+        )
 
     def close(self) -> None:
         """Closes the port and every connection. No agent trains any more, so the next session waits for none."""
