@@ -7,9 +7,11 @@ ranks of a segment see the same mask, so `devices=2` in unchanged code means the
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
+from ctypes import CDLL
 from fractions import Fraction
 from pathlib import Path
 from typing import final
@@ -27,6 +29,7 @@ __all__ = [
     "crowded_cores",
     "device_mask",
     "masked",
+    "may_have_gpu",
     "n_device_files",
     "on_allocated_nodes",
     "resolve",
@@ -43,6 +46,18 @@ def visible_gpus() -> list[str]:
         names = [name.strip() for name in mask.split(",") if name.strip()]
         return names[: names.index("-1")] if "-1" in names else names
     return [str(index) for index in range(n_device_files(Path("/dev")))]
+
+
+@functools.cache
+def may_have_gpu() -> bool:
+    """Return whether this host has the device file of a GPU, or the driver that CUDA needs."""
+    if n_device_files(Path("/dev")) or any(Path("/dev", name).exists() for name in ("kfd", "dxg")):  # AMD, Windows
+        return True
+    try:
+        CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def n_device_files(folder: Path) -> int:
@@ -142,10 +157,13 @@ def masked(order: SegmentOrder, node_rank: int = 0) -> SegmentOrder:
 
 
 def device_mask(accelerator: str, slots: Sequence[int]) -> dict[str, str]:
-    """Returns the environment variables that limit a segment to its devices on this host; empty on the CPU.
+    """Returns the environment variables that limit a segment to its devices on this host.
 
-    They are also empty on a host without these GPUs.
+    They are empty on a host without these GPUs, and on the CPU of a host that may have a GPU. On the CPU of any other
+    host, they say that there is no GPU. Otherwise the optimizers of torch would look for its driver in every step.
     """
+    if accelerator == "cpu" and not may_have_gpu():
+        return {"CUDA_VISIBLE_DEVICES": ""}
     gpus = visible_gpus() if accelerator == "gpu" else []
     if max(slots, default=0) >= len(gpus):
         return {}

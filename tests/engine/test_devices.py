@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine import devices
 from lightning_hwtune.engine.devices import Slots, crowded_cores, device_mask, n_device_files, resolve, visible_gpus
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.cpus import n_cpus
@@ -87,7 +88,27 @@ def test_a_gpu_pool_without_gpus_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_segment_sees_its_own_gpus_and_no_others(gpus: pytest.MonkeyPatch) -> None:
     assert device_mask("gpu", (0, 2)) == {"CUDA_VISIBLE_DEVICES": "2,7"}
-    assert device_mask("cpu", (0, 2)) == {}
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_cpu_segments_see_no_gpus_only_where_there_are_none(monkeypatch: pytest.MonkeyPatch, has_gpu: bool) -> None:
+    monkeypatch.setattr(devices, "may_have_gpu", lambda: has_gpu)
+    assert device_mask("cpu", (0, 2)) == ({} if has_gpu else {"CUDA_VISIBLE_DEVICES": ""})
+    assert device_mask("mps", (0,)) == {}
+
+
+@pytest.mark.parametrize(("drivers", "n_files"), [({"libcuda.so.1"}, 0), (set(), 1), (set(), 0)])
+def test_a_host_may_have_a_gpu_if_it_has_a_driver_or_a_device_file(
+    monkeypatch: pytest.MonkeyPatch, drivers: set[str], n_files: int
+) -> None:
+    def load(name: str) -> None:
+        if name not in drivers:
+            raise OSError(name)
+
+    monkeypatch.setattr(devices, "CDLL", load)
+    monkeypatch.setattr(devices, "n_device_files", lambda folder: n_files)
+    has_other_file = any(Path("/dev", name).exists() for name in ("kfd", "dxg"))
+    assert devices.may_have_gpu.__wrapped__() == (bool(drivers) or n_files > 0 or has_other_file)
 
 
 @given(st.lists(st.integers(1, 4), max_size=12))
