@@ -17,6 +17,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import final
 
 __all__ = ["Sweep", "adopt_orphans", "children_of", "die_with_parent", "end_children"]
@@ -57,6 +58,9 @@ def _prctl(option: int, value: int) -> bool:
 
 def children_of(parent: int) -> Iterator[int]:
     """Yields the process ids of the children of a process, including ended ones that were not waited for."""
+    if parent == os.getpid() and (listed := _own_children()) is not None:
+        yield from listed
+        return
     try:
         names = os.listdir("/proc")
     except OSError:
@@ -67,6 +71,18 @@ def children_of(parent: int) -> Iterator[int]:
             fields = file.read().rpartition(b")")[2].split()  # the name before the bracket may contain anything
             if int(fields[1]) == parent:
                 yield int(name)
+
+
+def _own_children() -> list[int] | None:
+    """Returns the process ids of this process's children, as Linux lists them per thread; None if it does not.
+
+    Such a list is complete as long as no other thread waits for a child.
+    """
+    try:
+        lists = [Path(f"/proc/self/task/{thread}/children").read_text() for thread in os.listdir("/proc/self/task")]
+    except OSError:
+        return None
+    return [int(pid) for text in lists for pid in text.split()]
 
 
 def _listed_children_of(parent: int) -> Iterator[int]:
