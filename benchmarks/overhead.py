@@ -15,6 +15,8 @@ compiled once, like those of an installed package, even where the environment fo
   Ratios compare it. run_s: the part inside the framework's call.
 - training_s: the sum over epochs, from the start of an epoch to the end of its validation, measured by the same
   callback everywhere.
+- cpu_s: processor time of the process and of all processes that it started. On a machine that does other work at the
+  same time, ratios of it mean more than those of wall_s.
 - overhead_per_trial_s = (wall_s x workers - training_s) / trials: worker-seconds outside of epochs.
 - peak_pss_mb: proportional memory of the whole process tree, sampled twice a second.
 
@@ -24,6 +26,7 @@ the rule of the peers and is the like-for-like comparison:
 
 - like_for_like_vs_*: wall_s of `ours_stopping` over that of the peer.
 - like_for_like_per_epoch_vs_*: the same with wall_s divided by the number of trained epochs.
+- like_for_like_cpu_vs_*: the same with cpu_s.
 - like_for_like_overhead_per_trial_s: overhead_per_trial_s of `ours_stopping`.
 
 A second job, only with this package, has epochs of 2 seconds (extended by sleeping, so that the two workers do not slow
@@ -35,10 +38,12 @@ first start request to the last release, in which a device was free while the co
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
+import resource
 import signal
 import statistics
 import subprocess
@@ -57,6 +62,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.peers.workload import Workload  # noqa: E402 - found from the repository's root
+from lightning_hwtune.host.process_family import adopt_orphans, end_children  # noqa: E402
 
 __all__ = ["Run", "figures", "main"]
 
@@ -75,6 +81,7 @@ class Run:
 
     contender: str
     wall_s: float
+    cpu_s: float
     run_s: float
     training_s: float
     epochs: int
@@ -141,7 +148,11 @@ def _like_for_like(rounds: Sequence[Mapping[str, Run]]) -> dict[str, float]:
         return {}
     ours = [one["ours_stopping"] for one in rounds]
     found = {"like_for_like_overhead_per_trial_s": statistics.median(run.overhead_per_trial_s for run in ours)}
-    for measure, name in (("wall_s", "like_for_like"), ("wall_per_epoch_s", "like_for_like_per_epoch")):
+    for measure, name in (
+        ("wall_s", "like_for_like"),
+        ("wall_per_epoch_s", "like_for_like_per_epoch"),
+        ("cpu_s", "like_for_like_cpu"),
+    ):
         for short in SAME_RULE:
             if all(RATIOS[short] in one for one in rounds):
                 pairs = [(run, one[RATIOS[short]]) for run, one in zip(ours, rounds, strict=True)]
@@ -167,13 +178,14 @@ def _run(contender: str, job: Mapping[str, Any]) -> Run:
     # a short path, because it contains sockets
     with tempfile.TemporaryDirectory(prefix="hwt", dir="/tmp", ignore_cleanup_errors=True) as folder:
         workload = Workload(eta=3, n_workers=2, folder=folder, **job)
-        wall_s, peak_bytes = _watched(contender, workload)
+        wall_s, cpu_s, peak_bytes = _watched(contender, workload)
         result = json.loads(workload.result_path.read_text())
         epochs = [float(line) for line in workload.epochs_path.read_text().split()]
     n_workers = 1 if contender == "bare" else workload.n_workers
     return Run(
         contender=contender,
         wall_s=wall_s,
+        cpu_s=cpu_s,
         run_s=result.pop("run_s"),
         training_s=sum(epochs),
         epochs=len(epochs),
@@ -184,14 +196,15 @@ def _run(contender: str, job: Mapping[str, Any]) -> Run:
     )
 
 
-def _watched(contender: str, workload: Workload) -> tuple[float, int]:
-    """Starts a contender and waits for it; returns its seconds and its peak memory."""
+def _watched(contender: str, workload: Workload) -> tuple[float, float, int]:
+    """Starts a contender and waits for it; returns its seconds, its processor time and its peak memory."""
     log = Path(workload.folder) / "output.txt"
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     settings = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": os.pathsep.join(paths)}
     environment = {**os.environ, **workload.environment(), **settings}
+    adopt_orphans()  # the processor time of a process belongs to the one that waits for it
     with log.open("wb") as output:
-        began = time.perf_counter()
+        cpu_before_s, began = _children_cpu_s(), time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.peers.{contender}"],
             cwd=ROOT,
@@ -211,15 +224,20 @@ def _watched(contender: str, workload: Workload) -> tuple[float, int]:
         text = log.read_text(errors="replace")
         start = max(text.find("Traceback"), 0)  # the first error explains the others
         raise RuntimeError(f"{contender} ended with status {status}:\n{text[start:][:4000]}")
-    return wall_s, memory.peak_bytes
+    return wall_s, _children_cpu_s() - cpu_before_s, memory.peak_bytes
 
 
 def _end_session(process: subprocess.Popen[bytes]) -> None:
-    """Ends the processes that a contender left in its session."""
-    try:
+    """Ends the processes that a contender left."""
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    end_children()
+
+
+def _children_cpu_s() -> float:
+    """Returns the processor time of all descendants that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class _Memory:
@@ -308,7 +326,16 @@ def _versions() -> dict[str, str]:
 
 
 def _print_table(rounds: Sequence[Mapping[str, Run]]) -> None:
-    columns = ("wall_s", "wall_per_epoch_s", "run_s", "training_s", "epochs", "overhead_per_trial_s", "peak_pss_mb")
+    columns = (
+        "wall_s",
+        "cpu_s",
+        "wall_per_epoch_s",
+        "run_s",
+        "training_s",
+        "epochs",
+        "overhead_per_trial_s",
+        "peak_pss_mb",
+    )
     _say(f"{'medians':16}" + "".join(f"{column:>22}" for column in columns))
     for name in sorted({name for one in rounds for name in one}):
         runs = [one[name] for one in rounds if name in one]

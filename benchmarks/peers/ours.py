@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import lightning_hwtune as hwt
-from benchmarks.device_time import device_times
 from benchmarks.peers import workload as wl
 from benchmarks.peers.workload import METRIC, Workload, contend
 
@@ -51,6 +50,8 @@ def run(workload: Workload, *, asha_type: str = "promotion") -> dict[str, Any]:
         progress=False,
         preload=("benchmarks.peers.training",),
     )
+    from benchmarks.device_time import device_times  # here, because it imports most of the package
+
     return device_times(study.spec, study.events(), began_at).to_dict()
 
 
