@@ -14,6 +14,7 @@ from lightning_hwtune.core.schedulers import SCHEDULERS
 from lightning_hwtune.forms.settings import NEEDED
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.planning.advised_policy import AdvisedAllocation
+from lightning_hwtune.planning.planned_policy import PlannedAllocation
 from lightning_hwtune.planning.seer_policy import SeerAllocation
 from lightning_hwtune.settings.study_parts import SEARCHERS, option_docs, options
 
@@ -60,7 +61,7 @@ def option_table(*classes: Callable[..., Any]) -> str:
     return "\n".join(rows) + "\n"
 
 
-_OTHERS = {"advised": AdvisedAllocation, "seer": SeerAllocation}  # of a higher room
+_OTHERS = {"advised": AdvisedAllocation, "planned": PlannedAllocation, "seer": SeerAllocation}  # of a higher room
 
 TABLES: dict[str, Callable[[], str]] = {
     "keys": key_table,
@@ -70,8 +71,7 @@ TABLES: dict[str, Callable[[], str]] = {
             **SCHEDULERS,
             **SEARCHERS,
             **POLICIES,
-            "advised": AdvisedAllocation,
-            "seer": SeerAllocation,
+            **_OTHERS,
         }.items()
         if options(cls)
     },

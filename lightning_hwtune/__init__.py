@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         UnknownAttributeError,
     )
     from lightning_hwtune.planning.advised_policy import AdvisedAllocation
+    from lightning_hwtune.planning.planned_policy import PlannedAllocation
     from lightning_hwtune.planning.seer_policy import SeerAllocation
     from lightning_hwtune.searchers.evolution import Evolution
     from lightning_hwtune.searchers.gaussian_process import GP
@@ -120,6 +121,7 @@ __all__ = [
     "ParetoPrior",
     "Pause",
     "PeakMemory",
+    "PlannedAllocation",
     "Pool",
     "Precision",
     "Promotion",
@@ -202,6 +204,7 @@ _NAMES: dict[str, str] = {
         "engine.warm_up": ("warm_up",),
         "errors": tuple(name for name in __all__ if name.endswith("Error")),
         "planning.advised_policy": ("AdvisedAllocation",),
+        "planning.planned_policy": ("PlannedAllocation",),
         "planning.seer_policy": ("SeerAllocation",),
         "searchers.evolution": ("Evolution",),
         "searchers.optuna_sampler": ("OptunaSampler",),

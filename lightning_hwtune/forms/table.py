@@ -84,6 +84,22 @@ def _device_speeds(value: Any) -> dict[str, float]:
     return {str(key): found[key] / found[1] for key in sorted(found)}
 
 
+def _counts_per_stage(value: Any) -> tuple[int, ...]:
+    one = integer(1, MAX_DEVICES)
+    found = tuple(one.accept(count) for count in elements("", MAX_DEVICES).accept(value))
+    if not found:
+        raise Refused("It is empty.")
+    return found
+
+
+_COUNTS_PER_STAGE = Form(
+    "list",
+    "positive integers, one per stage, such as [1, 4, 12]",
+    _counts_per_stage,
+    schema={"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1},
+)
+
+
 def _device_counts(value: Any) -> list[int]:
     one = integer(1, MAX_DEVICES)
     found = [one.accept(count) for count in elements("", MAX_DEVICES).accept(value)]
@@ -215,6 +231,10 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
     },
     "AdvisedAllocation": {
         "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}, or None")),
+    },
+    "PlannedAllocation": {
+        "devices": _COUNTS_PER_STAGE,
+        "nodes": optional(_COUNTS_PER_STAGE),
     },
     "SeerAllocation": {
         "max_devices": optional(integer(1, MAX_DEVICES).but(f"an integer from 1 to {MAX_DEVICES}, or None")),

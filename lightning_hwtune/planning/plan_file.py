@@ -114,6 +114,10 @@ class PlanFile:
             found = [] if "max_trials" in is_given else ["++max_trials=null"]
             found += [f"++allocation={{{', '.join(settings)}}}"]
             found += [f"++pool.devices={training['devices']}"] if "devices" in training else []
+        elif self.stages:
+            nodes = f", nodes: {[stage['nodes'] for stage in self.stages]}" if self.instance is not None else ""
+            found = [f"++max_trials={self.trials}"]
+            found += [f"++allocation={{name: planned, devices: {[stage['devices'] for stage in self.stages]}{nodes}}}"]
         else:
             found = [f"++max_trials={self.trials}", "++allocation.name=fixed", f"++allocation.devices={self.devices}"]
         return [*found, *(f"++{name}={value!r}" for name, value in limits.items() if value and name not in is_given)]
@@ -130,24 +134,22 @@ class PlanFile:
 
     def _check(self, spec: StudySpec) -> None:
         if self.instance is not None:
-            raise ArgumentError(
-                "--plan",
-                f"a plan ({self.policy}) for nodes of type {self.instance}",
-                "a plan for the pool of this host",
-                hint="Nodes cannot be rented here. Make a plan with `hwtune plan STUDY.yaml --policy pool`.",
-            )
-        if self.pool_devices != spec.pool.size:
+            self._check_nodes(spec)
+        elif self.pool_devices != spec.pool.size:
             raise ArgumentError(
                 "--plan",
                 f"a plan for a pool of {counted(self.pool_devices, 'devices')}",
                 f"one for {counted(spec.pool.size, 'devices')}, the pool of the study",
                 hint="Make the plan again with the study file.",
             )
-        if self.policy == SEER and not isinstance(spec.scheduler, SuccessiveHalving):
+        if (self.policy == SEER or self.stages) and not isinstance(spec.scheduler, SuccessiveHalving):
             hint = "Write `scheduler: successive_halving` into the study file, and make the plan again."
-            given = SCHEDULER_REGISTRY.name_of(type(spec.scheduler))
-            raise ArgumentError("--plan", "a SEER-style plan", f"another plan with the scheduler {given}", hint=hint)
-        if self.policy != SEER and device_share(self.devices).denominator != 1:
+            given, name = (
+                SCHEDULER_REGISTRY.name_of(type(spec.scheduler)),
+                "SEER-style" if self.policy == SEER else self.policy,
+            )
+            raise ArgumentError("--plan", f"a {name} plan", f"another plan with the scheduler {given}", hint=hint)
+        if self.policy != SEER and not self.stages and device_share(self.devices).denominator != 1:
             raise ArgumentError("--plan", f"{self.devices} device per trial", "complete devices per trial")
         if spec.space.devices_key is not None:
             hint = f"Remove {spec.space.devices_key!r} from the space, or run without a plan."
@@ -155,6 +157,25 @@ class PlanFile:
         if dict(self.scheduler) != SCHEDULER_REGISTRY.stored(spec.scheduler):
             hint = "Make the plan again with the study file."
             raise ArgumentError("--plan", dict(self.scheduler), "a plan for the scheduler of the study", hint=hint)
+
+    def _check_nodes(self, spec: StudySpec) -> None:
+        """Refuses a plan for rented nodes if the pool of the study has others, or too few."""
+        most, pool = max(stage["nodes"] for stage in self.stages), spec.pool
+        own = None if pool.instance is None else pool.instance.name
+        if (own, pool.node_size) != (self.instance, self.pool_devices):
+            wanted = f"{self.instance} with {counted(self.pool_devices, 'devices')}"
+            has = f"nodes of type {own} with {counted(pool.node_size, 'devices')}" if own else "this host"
+            nodes = f"`pool: {{instance: {self.instance}, nodes: {most}}}`"
+            raise ArgumentError(
+                "--plan",
+                f"a plan ({self.policy}) for nodes of type {wanted}",
+                f"a plan for the pool of the study: {has}",
+                hint=f"Write {nodes} into the study file for a study on such nodes, or make a plan with "
+                "`hwtune plan STUDY.yaml --policy pool`.",
+            )
+        if most > pool.n_nodes:
+            allowed = f"at most {pool.n_nodes}, the nodes of the pool"
+            raise ArgumentError("--plan", f"a plan for {counted(most, 'nodes')}", allowed, hint="Give `--most`.")
 
 
 def compared(plan: PlanFile, state: StudyFacts) -> list[dict[str, Any]]:

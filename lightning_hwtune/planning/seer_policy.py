@@ -72,6 +72,7 @@ class SeerAllocation(AllocationPolicy):
 
     name: ClassVar[str] = "seer"
     plans_stages: ClassVar[bool] = True
+    needs_limits: ClassVar[bool] = True
     reference: ClassVar[int | None] = 1
     max_devices: int | None = None
     unit_s: float | None = None

@@ -35,7 +35,7 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: Choice, hang_timeout
     if limits.max_cost_usd is not None and not spec.pool.usd_per_device_hour:
         hint = "Without a price the cost is always 0: set `Pool(usd_per_device_hour=...)`."
         raise ArgumentError("max_cost", limits.max_cost_usd, "None, because the pool has no price", hint=hint)
-    if spec.allocator.plans_stages and not limits.is_timed:
+    if spec.allocator.needs_limits and not limits.is_timed:
         policy = type(spec.allocator.policy).__name__
         allowed = f"a deadline, or a budget as `max_cost`, or both, because {policy} plans for them"
         raise ArgumentError("max_time", None, allowed, hint="For example max_time='8h'.")

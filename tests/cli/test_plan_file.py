@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import lightning_hwtune as hwt
 from lightning_hwtune.cli.commands import app
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.planning.deadline_choice import WayChoice
@@ -163,6 +164,29 @@ def test_a_larger_pool_is_chosen_for_the_same_money_where_it_can_be_had(
 
 def test_a_way_to_train_until_a_deadline_needs_one(folder: Path) -> None:
     assert "with --policy deadline" in hwtune(f"plan {ASHA_POOL} --policy deadline", 1).stderr
+
+
+def test_a_plan_for_rented_nodes_becomes_the_policy_of_a_study_on_such_nodes(folder: Path) -> None:
+    from lightning_hwtune.planning.plan_file import read_plan
+    from lightning_hwtune.settings import StudySettings
+
+    plan = planned(folder, RENTED)
+    devices, nodes = ([stage[name] for stage in plan["stages"]] for name in ("devices", "nodes"))
+    changes = [f"pool={{instance: g4dn.12xlarge, nodes: {max(nodes)}}}"]
+    study = StudySettings.load(folder / "study.yaml", changes)
+    own = read_plan(folder / "plan.json").overrides(study.spec(), [])
+    settings = StudySettings.load(folder / "study.yaml", [*changes, *own])
+    assert settings.spec().allocation == hwt.PlannedAllocation(devices, nodes)
+    assert settings.limits().max_trials == plan["trials"] == 9
+    for more, text in [
+        ([f"pool.nodes={max(nodes) - 1}"], f"a plan for {max(nodes)} nodes"),
+        (["pool={instance: p3.8xlarge, nodes: 20}"], "nodes of type p3.8xlarge with 4 devices"),
+        (["scheduler={name: asha, max_epochs: 9}"], "a rubberband plan"),
+    ]:
+        with pytest.raises(ArgumentError, match=text):
+            read_plan(folder / "plan.json").overrides(
+                StudySettings.load(folder / "study.yaml", [*changes, *more]).spec(), []
+            )
 
 
 @pytest.mark.parametrize("policy", ["pool", "static", "rubberband", "seer"])

@@ -50,6 +50,11 @@ class Allocator:
         return self.policy.plans_stages
 
     @property
+    def needs_limits(self) -> bool:
+        """Whether the policy can only plan for a limit of time or cost."""
+        return self.policy.needs_limits
+
+    @property
     def counts(self) -> tuple[int, ...]:
         """Every number of devices that can occur, ascending.
 

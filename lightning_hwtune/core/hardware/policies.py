@@ -150,6 +150,7 @@ POLICY_REGISTRY = Registry[AllocationPolicy](
     "policy", "hwtune.policies", AllocationPolicy, POLICIES, argument="allocation",
     other_rooms={
         "advised": "lightning_hwtune.planning.advised_policy:AdvisedAllocation",
+        "planned": "lightning_hwtune.planning.planned_policy:PlannedAllocation",
         "seer": "lightning_hwtune.planning.seer_policy:SeerAllocation",
     },
 )  # fmt: skip

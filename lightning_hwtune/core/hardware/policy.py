@@ -45,6 +45,9 @@ class AllocationPolicy(Given, abc.ABC):
     plans_stages: ClassVar[bool] = False
     """Whether `stage` plans how many trials begin and continue. The scheduler is then `SuccessiveHalving`."""
 
+    needs_limits: ClassVar[bool] = False
+    """Whether it can only plan for a limit of time or cost."""
+
     reference: ClassVar[int | None] = None
     """The number of devices at which seconds are given; None for that of the trial's first segment."""
 
