@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks import readme_table, replay_page, rules_page, searchers_page, surroundings_page
+from benchmarks import overview_page, readme_table, replay_page, rules_page, searchers_page, surroundings_page
 from benchmarks.page_parts import shown, table
 
 __all__ = ["page"]
@@ -212,6 +212,8 @@ def main() -> None:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     if "replay" in found:
         replay_page.figure(found["replay"]).savefig(IMAGES / "replay.png", dpi=80, metadata={"Software": None})
+        speed_ups = overview_page.speed_ups(found["replay"])
+        speed_ups.savefig(IMAGES / overview_page.PICTURE, dpi=110, metadata={"Software": None})
         README.write_text(readme_table.replaced(README.read_text(), found["replay"]))
     PAGE.write_text(page(found))
 
@@ -224,6 +226,10 @@ def page(found: Mapping[str, Document]) -> str:
     """
     blocks = [
         "# Results",
+        *overview_page.beginning(found),
+        "The rest of this page has every figure of every benchmark, with the names that the scripts give to them, next "
+        "to its target.",
+        "## How it is made",
         "Written by `benchmarks/write_results.py` from the output of the benchmarks. `make bench` runs all of them, "
         "`make bench-NAME` runs one. The first lines of each script say what it measures and how. Targets were set "
         "before the measurements; values that miss their target are bold.",

@@ -40,7 +40,14 @@ SPEC = StudySpec(
     pool=Pool("gpu", 8, usd_per_device_hour=2.4),
     seed=3,
 )
-PICTURES = {"page_front": "view=front", "page_devices": "view=devices"}
+PICTURES = {
+    "page_front": ("view=front", 780),
+    "page_devices": ("view=devices", 560),
+    "page_rungs": ("view=rungs", 740),
+    "page_parameters": ("view=parameters", 2080),
+    "page_searcher": ("view=searcher", 900),
+    "page_trial": ("view=trial&trial=8", 740),
+}
 VIEWS = {
     "front": "view=front",
     "trials": "view=trials",
@@ -61,8 +68,8 @@ def main(folder: Path | None) -> None:
         path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
         browser = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
         if folder is None:
-            for name, view in PICTURES.items():
-                photograph(browser, page, view, IMAGES / f"{name}.png", 900, "light", height=780)
+            for name, (view, height) in PICTURES.items():
+                photograph(browser, page, view, IMAGES / f"{name}.png", 900, "light", height=height)
         else:
             folder.mkdir(parents=True, exist_ok=True)
             for name, view in VIEWS.items():
@@ -89,7 +96,7 @@ def photograph(
     context = browser.new_context(
         viewport={"width": width, "height": height or 800},
         color_scheme="dark" if scheme == "dark" else "light",
-        device_scale_factor=1.25 if height else 1,
+        device_scale_factor=1.25 if height and height < 1000 else 1,
     )
     shown = context.new_page()
     shown.goto(f"{page.as_uri()}#{view}")

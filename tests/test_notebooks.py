@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -55,6 +56,17 @@ def test_a_notebook_keeps_no_outputs_and_is_listed(notebook: Path) -> None:
     code = [cell for cell in read(notebook).cells if cell.cell_type == "code"]
     assert [cell for cell in code if cell.outputs or cell.execution_count is not None] == []
     assert notebook.name in (ROOT / "docs" / "notebooks.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_page_in_the_guide_has_its_cells(notebook: Path) -> None:
+    page = (ROOT / "docs" / "notebooks" / f"{notebook.stem}.md").read_text(encoding="utf-8")
+    code = re.findall(r"^```python\n(.*?)\n```$", page, re.M | re.S)
+    assert code == [cell.source for cell in read(notebook).cells if cell.cell_type == "code"]
+    for cell in read(notebook).cells:
+        if cell.cell_type == "markdown":
+            assert cell.source.partition("\n")[0] in page
+    assert SHOWN[notebook.stem] in page  # and its outputs
 
 
 @pytest.mark.training

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import write_results
+from benchmarks import overview_page, write_results
 
 FOUND: dict[str, Any] = {
     "import_time": {"figures": {"import_s": 0.4, "has_torch": False}, "machine": "a machine", "seeds": []},
@@ -64,3 +64,22 @@ def test_a_target_is_met_at_its_bound(value: float | None, expected: bool) -> No
 def test_the_committed_page_is_what_the_committed_results_say() -> None:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(write_results.RESULTS.glob("*.json"))}
     assert write_results.PAGE.read_text() == write_results.page(found)
+
+
+def test_the_page_begins_with_a_chart_and_what_was_found() -> None:
+    spread = {"median": 8.52, "low": 7.4, "high": 10.7}
+    arm = {"time": spread, "usd": spread | {"median": 9.3}}
+    ahead = {f"tasks_ahead_of_{name}": 9 for name in ("synetune_repaired", "neps", "optuna")}
+    replay = {"arms": {"as_it_comes": arm, "moasha": arm}, "tasks": {"a": {}, "b": {}}, "figures": ahead}
+    told = overview_page.beginning(
+        {"replay": replay, "crash": {"figures": {"kills": 20, "lost_reports": 0, "failed_trials": 1}}}
+    )
+    assert told[0].startswith("![")
+    assert "On 2 replayed tasks" in told[1]
+    assert "8.5 times sooner [7.4, 10.7]" in told[1]
+    assert "9.3 times less money" in told[1]
+    assert "killed 20 times, 0 reports were lost and 1 trials failed" in told[-1]
+    assert overview_page.beginning(FOUND) == []
+    [axes] = overview_page.speed_ups(replay).axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["ASHA on error, time and money", "default settings"]
+    assert [bar.get_width() for bar in axes.patches] == [8.52, 8.52]

@@ -44,6 +44,7 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
         assert row["probability"] == entry["probability"]
     assert f"{status['trials']} of {status['max_trials']} trials" in page.locator("#summary").inner_text()
 
+    colours_show_a_third_objective(page, front)
     show(page, "trials")
     for row, entry in zip(table(page, "Trials"), trials, strict=True):
         assert {name: row[name] for name in names} == (entry["objectives"])
@@ -58,6 +59,10 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
         assert row["judged"] == sum(word is not None for word in words)
         assert row["promoted"] == words.count("promoted")
         assert row["paused"] == words.count("paused")
+
+    n_promoted = sum(list(entry["rungs"].values()).count("promoted") for entry in trials)
+    arrows = page.locator("[aria-label^='Learning curves of'] [aria-label=dot]").last.locator("path")
+    assert arrows.count() == n_promoted > 0
 
     show(page, "parameters")
     page.locator("#importance", has_text="of the variance of trials left out").wait_for()
@@ -76,6 +81,10 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
     assert page.locator("[aria-label='Values of lr by trial'] circle").count() == len(drawn)
     show(page, "devices")
     assert page.locator("main .note").inner_text().startswith(f"{status['segments']} segments")
+    page.evaluate("() => { for (const one of hw.study.segments.values()) one.node = `n${one.slots[0]}`; }")
+    page.get_by_label("show").select_option("the last hour")
+    labels = page.locator("[aria-label^='Segments on'] [aria-label='y-axis tick label'] text").all_text_contents()
+    assert labels[0] == "n0: 0"
     show(page, "budget")
     assert page.evaluate("hw.study.status") == status
     assert page.evaluate("hw.study.ledger") == printed(folder, "ledger --format json")
@@ -90,6 +99,18 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
     told = re.sub(r"\s+", " ", printed(folder, f"why {chosen}").partition("\n\n")[2])
     shown = re.sub(r"\s+", " ", page.locator("#story").inner_text().partition("checkpoint: /")[0])
     assert shown.strip() == told.strip()
+
+
+def colours_show_a_third_objective(page: Any, front: list[dict[str, Any]]) -> None:
+    """Chooses the cost as the colour, and compares the colour of the cheapest fully trained trial."""
+    page.get_by_label("colour").select_option("cost_usd")
+    page.locator("main .legend", has_text="best cost_usd").wait_for()
+    script = "hw.study.trials.filter(one => hw.study.isFull(one)).map(one => [one.objectives.cost_usd, one.trial_id])"
+    cheapest = min(page.evaluate(script))[1]
+    fills = page.locator(".chart > svg [aria-label=dot] path").evaluate_all(
+        "all => all.map(one => one.getAttribute('fill'))"
+    )
+    assert (page.evaluate("hw.rankColor(0)") in fills) == (cheapest in [entry["trial_id"] for entry in front])
 
 
 def relations_agree(page: Any, folder: Path) -> None:

@@ -39,16 +39,19 @@ function drawDevices(place, legend, note, study, span_s) {
       bars.push({segment, x1: x1 / unit_s, x2: x2 / unit_s, begun: begun / unit_s, y1: slot - 0.42 + lane * height, y2: slot - 0.42 + (lane + 1) * height});
     }
   }
+  const nodes = new Map();  // the node of each device, where all its segments agree
+  for (const {slots, node} of segments) for (const slot of slots) nodes.set(slot, nodes.has(slot) && nodes.get(slot) !== node ? "" : node);
+  const nameOf = (slot) => nodes.get(slot) ? `${nodes.get(slot)}: ${slot}` : `${about.accelerator} ${slot}`, margin = Math.min(26 + 7 * d3.max([6, ...[...nodes.keys()].map((slot) => nameOf(slot).length)]), 160);
   const n_slots = Math.max(about.n_slots, d3.max(segments, (segment) => d3.max(segment.slots) ?? 0) + 1);
   const title = ({segment}) => [`trial ${segment.trial_id}, segment ${segment.number}`, `${segment.outcome || "running"}, ${hw.duration(end(segment) - segment.start_s)}, of which ${hw.duration(segment.train_s)} training`,
-    `${about.unit} ${segment.from} to ${segment.to}`, ...(segment.usd ? [hw.dollars(segment.usd)] : [])].join("\n");
+    `${about.unit} ${segment.from} to ${segment.to}`, ...(segment.node ? [`node ${segment.node}`] : []), ...(segment.usd ? [hw.dollars(segment.usd)] : [])].join("\n");
   const node = hw.draw(place, `Segments on ${hw.counted(n_slots, "devices")}`, (width) => {
-    const inner = width - 90, seen = merged(bars, inner / ((last - from) / unit_s || 1));
+    const inner = width - margin - 24, seen = merged(bars, inner / ((last - from) / unit_s || 1));
     const wide = seen.filter((bar) => (bar.x2 - bar.x1) * unit_s / (last - from || 1) * inner > 8 * String(bar.segment.trial_id).length && bar.segment.per_device === 1);
     return {
-      height: 70 + Math.min(n_slots, 64) * (n_slots > 16 ? 18 : 30), marginLeft: 66,
+      height: 70 + Math.min(n_slots, 64) * (n_slots > 16 ? 18 : 30), marginLeft: margin,
       x: {domain: [from / unit_s, last / unit_s], label: `time the study ran [${unit}] →`},
-      y: {domain: [n_slots - 0.5, -0.5], label: null, ticks: d3.range(n_slots), tickFormat: (slot) => `${about.accelerator} ${slot}`, tickSize: 0},
+      y: {domain: [n_slots - 0.5, -0.5], label: null, ticks: d3.range(n_slots), tickFormat: nameOf, tickSize: 0},
       marks: [
         Plot.rect(seen, {x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: colors.start}),
         Plot.rect(seen, {x1: "begun", x2: "x2", y1: "y1", y2: "y2", fill: (bar) => colors.bar[shade(bar.segment)], fillOpacity: (bar) => bar.segment.end_s === null ? 0.65 : 1}),

@@ -9,11 +9,13 @@ hw.views.front = {
       x: names.includes(hw.params.x) ? hw.params.x : names[1] ?? names[0],
       y: names.includes(hw.params.y) ? hw.params.y : names[0],
       all: hw.params.all === "1",
+      color: names.includes(hw.params.color) ? hw.params.color : DEVICES,
     };
     const choose = (change) => { Object.assign(chosen, change); update(); };
     const controls = hw.el("div", {class: "controls"},
       hw.select("up", names, chosen.y, (y) => choose({y})),
       hw.select("across", names, chosen.x, (x) => choose({x})),
+      hw.select("colour", [DEVICES, ...names], chosen.color, (color) => choose({color})),
       hw.checkbox("show all trials", chosen.all, (all) => choose({all})));
     const place = hw.el("div", {class: "chart"}), legend = hw.el("div"), note = hw.el("p", {class: "note"}), list = hw.el("div");
     const advice = hw.el("p", {id: "advice"});
@@ -21,7 +23,7 @@ hw.views.front = {
 
     function update() {
       const x = axes.find((axis) => axis.name === chosen.x), y = axes.find((axis) => axis.name === chosen.y);
-      drawFront(place, legend, note, hw.study, x, y, chosen.all);
+      drawFront(place, legend, note, hw.study, x, y, chosen.all, axes.find((axis) => axis.name === chosen.color));
       const {front, recommended} = hw.study.front;
       advice.replaceChildren(...(recommended
         ? ["Recommended: trial ", hw.trialLink(recommended.trial_id), `, because ${recommended.reason}.`]
@@ -49,7 +51,10 @@ function frontColumns(study) {
   return columns;
 }
 
-function drawFront(place, legend, note, study, x, y, isWide) {
+const DEVICES = "number of devices";
+
+// `third`: the quantity that the colours show, by rank among fully trained trials; undefined for the number of devices.
+function drawFront(place, legend, note, study, x, y, isWide, third) {
   const colors = hw.colors(), {members, front} = study;
   const has = (trial) => trial.replicate_of === null && Number.isFinite(x.value(trial)) && Number.isFinite(y.value(trial));
   const shown = study.trials.filter(has);
@@ -73,7 +78,9 @@ function drawFront(place, legend, note, study, x, y, isWide) {
   });
   const inside = (trial) => [x, y].every((axis, index) => axis.value(trial) >= scales[index].domain[0] && axis.value(trial) <= scales[index].domain[1]);
   const near = partial.filter(inside), seen = off.filter(inside), counts = d3.sort(new Set(full.map((trial) => trial.devices)));
-  const color = (trial) => colors.devices[counts.indexOf(trial.devices) % colors.devices.length];
+  const ranked = third ? d3.sort(full.filter((trial) => Number.isFinite(third.value(trial))), (trial) => third.mode === "min" ? third.value(trial) : -third.value(trial)) : [];
+  const shares = new Map(ranked.map((trial, index) => [trial, ranked.length > 1 ? index / (ranked.length - 1) : 0]));
+  const color = (trial) => third ? hw.rankColor(shares.get(trial) ?? 1) : colors.devices[counts.indexOf(trial.devices) % colors.devices.length];
   const symbol = (trial) => hw.symbols[counts.indexOf(trial.devices) % hw.symbols.length];
   const bad = full.filter((trial) => study.isInfeasible(trial) && inside(trial)), advised = on.filter((trial) => trial.trial_id === front.recommended?.trial_id);
   const stairs = staircase(feasible, x, y).filter(inside), channels = {x: x.value, y: y.value};
@@ -99,7 +106,7 @@ function drawFront(place, legend, note, study, x, y, isWide) {
         Plot.dot(hollow, {...channels, r: 4.5, symbol, stroke: color, strokeOpacity: 0.75, strokeWidth: 1.4}),
         Plot.dot(on, {...channels, r: 6.5, symbol, fill: color, stroke: colors.ink, fillOpacity: (trial) => members.get(trial.trial_id).within_noise ? 0.35 : 1}),
         Plot.dot(advised, {...channels, r: 12, stroke: colors.ink, strokeWidth: 1.6}),
-        Plot.text(on.length <= 40 ? on : advised, {...channels, text: (trial) => String(trial.trial_id), dx: 11, dy: -11, textAnchor: "start", fill: colors.ink, stroke: hw.isDark() ? "#0f1318" : "#ffffff", strokeWidth: 4}),
+        Plot.text(on.length <= 40 ? on : advised, {...channels, text: (trial) => String(trial.trial_id), dx: 11, dy: -11, textAnchor: "start", fill: colors.ink, stroke: colors.paper, strokeWidth: 4}),
         Plot.tip([...faint, ...hollow, ...bad, ...on], Plot.pointer({...channels, title, maxRadius: 25, fontSize: 12, lineWidth: 28})),
       ],
     };
@@ -107,12 +114,13 @@ function drawFront(place, legend, note, study, x, y, isWide) {
   node.classList.add("clickable");
   node.addEventListener("click", () => { if (node.value) hw.go({view: "trial", trial: node.value.trial_id}); });
   legend.replaceChildren(hw.legend([
-    ...counts.map((count, index) => ({count, index})).filter(({count}) => on.some((trial) => trial.devices === count)).map(({count, index}) => ({symbol: hw.symbols[index % 6], fill: colors.devices[index % 6], stroke: colors.ink, text: `front, ${hw.counted(count, "devices")}`})),
+    ...counts.map((count, index) => ({count, index})).filter(({count}) => on.some((trial) => trial.devices === count)).map(({count, index}) => ({symbol: hw.symbols[index % 6], fill: third ? colors.faint : colors.devices[index % 6], stroke: colors.ink, text: `front, ${hw.counted(count, "devices")}`})),
     ...(seen.length ? [{stroke: colors.devices[0], text: "fully trained, not on the front"}] : []),
     ...(on.some((trial) => members.get(trial.trial_id).within_noise) ? [{fill: colors.faint, stroke: colors.ink, text: "pale: on the front within noise only"}] : []),
     ...(bad.length ? [{symbol: "times", stroke: colors.ink, text: "violates a bound"}] : []),
     ...(near.length ? [{fill: colors.faint, text: "partly trained"}] : []),
     ...(advised.length ? [{stroke: colors.ink, text: "ring: recommended"}] : []),
+    ...(third ? [[0, `best ${third.name}`], [0.5, "median"], [1, "worst"]].map(([share, text]) => ({symbol: "bar", fill: hw.rankColor(share), text})) : []),
   ]));
   const far = shown.filter((trial) => !inside(trial)).length;
   note.textContent = `${hw.counted(on.length, "trials")} on the front of ${hw.counted(full.length, "fully trained trials")}` +

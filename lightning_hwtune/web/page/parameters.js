@@ -34,7 +34,7 @@ hw.views.parameters = {
     function draw() {
       const entry = entries?.find((item) => item.objective === chosen);
       if (!entry) return;
-      note.textContent = [entry.note, entry.explained === null ? "" : `the model explains ${Math.round(Math.max(entry.explained, 0) * 100)} % of the variance of trials left out`]
+      note.textContent = [entry.note[0].toUpperCase() + entry.note.slice(1), entry.explained === null ? "" : `the model explains ${Math.round(Math.max(entry.explained, 0) * 100)} % of the variance of trials left out`]
         .filter(Boolean).join("; ") + ". Bars: all effects of the parameter; strong colour: without interactions; lines: intervals of 80 %.";
       if (entry.parameters.length) drawImportance(place, entry);
       else place.replaceChildren();

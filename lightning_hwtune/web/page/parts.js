@@ -21,6 +21,7 @@ hw.colors = () => {
     faint: dark ? "#5b646e" : "#b4bac1",
     ink: dark ? "#e6edf3" : "#1f2328",
     line: dark ? "#343b43" : "#d8dee4",
+    paper: dark ? "#0f1318" : "#ffffff",
     verdict: dark
       ? {completed: "#3fc79a", promoted: "#4aa8e8", passed: "#4aa8e8", running: "#f2bd4b", paused: "#7d8792", stopped: "#f08a45", failed: "#ff8b80"}
       : {completed: "#00734c", promoted: "#0072b2", passed: "#0072b2", running: "#b97f00", paused: "#9aa2ab", stopped: "#d55e00", failed: "#b3261e"},
@@ -101,7 +102,7 @@ hw.legend = (items) => hw.el("ul", {class: "legend"}, items.map(({symbol, fill, 
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
   const shapes = {circle: d3.symbolCircle, square: d3.symbolSquare, triangle: d3.symbolTriangle, diamond: d3.symbolDiamond,
     star: d3.symbolStar, plus: d3.symbolPlus, times: d3.symbolTimes};
-  path.setAttribute("d", line ? "M-8,0H8" : symbol === "bar" ? "M-7,-5h14v10h-14z" : d3.symbol(shapes[symbol ?? "circle"], 60)());
+  path.setAttribute("d", line ? "M-8,0H8" : symbol === "bar" ? "M-7,-5h14v10h-14z" : symbol === "arrow" ? "M-5,-6L6,0L-5,6z" : d3.symbol(shapes[symbol ?? "circle"], 60)());
   path.setAttribute("fill", line ? "none" : fill ?? "none");
   path.setAttribute("stroke", stroke ?? fill ?? "currentColor");
   path.setAttribute("stroke-width", line ? 2 : 1.4);

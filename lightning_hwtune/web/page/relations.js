@@ -110,7 +110,7 @@ hw.drawParallel = (place, note, study, item, points, parameters) => {
     marks: [
       Plot.ruleX(columns, {x: (name) => name, stroke: colors.line, strokeWidth: 1.5}),
       Plot.line(lines, {x: "name", y: "at", z: (one) => one.point.trial.trial_id, stroke: (one) => hw.rankColor(one.point.share), strokeWidth: 1.1, strokeOpacity: kept.length > 120 ? 0.45 : 0.75}),
-      Plot.text(ticks, {x: "name", y: "at", text: "text", dx: 4, textAnchor: "start", fontSize: 11, fill: colors.ink, stroke: hw.isDark() ? "#0f1318" : "#ffffff", strokeWidth: 3}),
+      Plot.text(ticks, {x: "name", y: "at", text: "text", dx: 4, textAnchor: "start", fontSize: 11, fill: colors.ink, stroke: colors.paper, strokeWidth: 3}),
       Plot.tip(lines.filter((one) => Number.isFinite(one.at)), Plot.pointer({x: "name", y: "at", maxRadius: 12, fontSize: 12, title: ({point}) =>
         `trial ${point.trial.trial_id}: ${item.name} ${hw.number(point.value)}\n\n${hw.configText(point.trial.config)}`})),
     ],

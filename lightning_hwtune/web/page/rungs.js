@@ -46,6 +46,9 @@ function drawCurves(place, legend, note, study, name) {
     const row = study.curves.get(trial.trial_id), verdict = verdictOf(trial);
     return d3.zip(row[1], row[column]).filter(([, value]) => Number.isFinite(value)).map(([at, value]) => ({trial, at, value, verdict}));
   });
+  // a promotion is an arrow at the rung from which the trial continued
+  const promotions = kept.flatMap((trial) => Object.entries(trial.rungs).filter(([, word]) => word === "promoted").map(([level]) =>
+    points.find((point) => point.trial === trial && point.at >= Number(level)))).filter(Boolean);
   const ends = kept.map((trial) => points.findLast((point) => point.trial === trial)).filter(Boolean);
   const values = d3.sort(points, (point) => point.value).map((point) => point.value);
   const type = hw.isLog(values) ? "log" : "linear", cut = d3.quantile(values, item.mode === "min" ? 0.98 : 0.02);
@@ -60,14 +63,16 @@ function drawCurves(place, legend, note, study, name) {
       Plot.ruleX(levels, {stroke: colors.line, strokeWidth: 1.5}),
       Plot.line(points, {x: "at", y: "value", z: (point) => point.trial.trial_id, stroke, strokeWidth: 1.2, strokeOpacity: kept.length > 150 ? 0.4 : 0.75}),
       Plot.dot(ends, {x: "at", y: "value", fill: stroke, r: 3}),
+      Plot.dot(promotions, {x: "at", y: "value", symbol: "triangle", rotate: 90, r: 3.6, fill: colors.verdict.promoted, stroke: colors.paper, strokeWidth: 0.8}),
       Plot.tip(points, Plot.pointer({x: "at", y: "value", maxRadius: 20, fontSize: 12, title: ({trial, at, value, verdict}) =>
         `trial ${trial.trial_id}: ${verdict}\n${unit.replace(/s$/, "")} ${at}: ${hw.number(value)}\n${Object.entries(trial.rungs).map(([level, word]) => `rung ${level}: ${word}`).join("\n")}`})),
     ],
   }));
   node.classList.add("clickable");
   node.addEventListener("click", () => { if (node.value) hw.go({view: "trial", trial: node.value.trial.trial_id}); });
-  legend.replaceChildren(hw.legend(Object.keys(colors.verdict).filter((word) => seen.has(word)).map((word) =>
-    ({line: true, stroke: colors.verdict[word], text: word === "paused" ? "paused, not promoted" : word}))));
+  legend.replaceChildren(hw.legend([...Object.keys(colors.verdict).filter((word) => seen.has(word)).map((word) =>
+    ({line: true, stroke: colors.verdict[word], text: word === "paused" ? "paused, not promoted" : word})),
+    ...(promotions.length ? [{symbol: "arrow", fill: colors.verdict.promoted, text: "arrow: promoted at this rung"}] : [])]));
   note.textContent = kept.length < drawable.length
     ? `${kept.length} of ${hw.counted(drawable.length, "curves")}: the ${far.length} that were trained furthest, and every ${every}th of the others. Click a curve to see its trial.`
     : "Click a curve to see its trial.";

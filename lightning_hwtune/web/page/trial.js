@@ -40,7 +40,7 @@ hw.views.trial = {
       const levels = hw.study.about.levels.filter((level) => level <= Math.max(trial.target, trial.resource));
       hw.draw(curve, `${chosen} of trial ${id}`, () => ({
         height: 280, grid: true,
-        x: {label: `${hw.study.about.unit} →`, domain: [0, Math.max(trial.target, trial.resource)]},
+        x: {label: `${hw.study.about.unit} →`, domain: [0, Math.max(trial.target, trial.resource)], ticks: Math.min(trial.target, 8), tickFormat: "~g"},
         y: {label: `↑ ${hw.label(item)}, ${hw.better(item)}`, type: hw.isLog(points.map(([, value]) => value)) ? "log" : "linear", tickFormat: "~g"},
         marks: [
           Plot.ruleX(levels, {stroke: colors.line, strokeWidth: 1.5}),
