@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from agent_bench import HERE, STUDY, Cluster, epochs, is_alive, until
 from ray_bench import ENVIRON, RayNodes, ray_cluster
 
-from lightning_hwtune import RayCluster, Study
+from lightning_hwtune import Pool, RayCluster, Study
 from lightning_hwtune.core import events as ev
-from lightning_hwtune.engine.agents.ray_cluster import lacking
+from lightning_hwtune.engine.agents.ray_cluster import RayLauncher, lacking
 from lightning_hwtune.engine.executor import Cluster as ClusterProtocol
 from lightning_hwtune.engine.executors import maker_of
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.store.log import EventLog
 
@@ -112,6 +112,17 @@ def test_what_no_node_has_and_who_may_not_join_is_said(cluster: Cluster, ray: Ra
     assert lacking_node.returncode == 0
     assert f"there is no connection to Ray at {ray.address}" in cluster.said("stranger")
     assert "RAY_AUTH_MODE=token" in cluster.said("stranger")
+
+
+def test_why_ray_does_not_start_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def init(**options: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(TrialError, match=r"no connection to Ray on this host: The current node timed out"):
+        RayLauncher(RayCluster(), Pool("cpu", devices=1, nodes=2))
 
 
 def node(labels: dict[str, str] | None = None, **resources: float) -> dict[str, Any]:

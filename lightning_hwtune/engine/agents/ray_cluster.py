@@ -79,7 +79,7 @@ class RayLauncher:
         try:
             with _own_handlers():
                 self._ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
-        except (OSError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises any class, the base class included
             place = f"at {address}" if address else "on this host"
             hint = (
                 "If the cluster has token authentication, the study needs RAY_AUTH_MODE=token, and the token of the "
