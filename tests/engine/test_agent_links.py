@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import threading
@@ -102,6 +103,14 @@ def test_paths_are_those_of_each_host() -> None:
     inside = relative(saved, Path("/study"))
     assert inside.path == "trials/001/checkpoints/a.ckpt"
     assert absolute(inside, Path("/mnt/elsewhere")).path == "/mnt/elsewhere/trials/001/checkpoints/a.ckpt"
+
+
+def test_the_files_of_an_order_are_those_of_each_host(tmp_path: Path) -> None:
+    order = dataclasses.replace(
+        Bench(tmp_path).order(0), trial_dir="/study/trials/000", checkpoint="/study/a.ckpt", weights="/study/b.ckpt"
+    )
+    there = absolute(relative(order, Path("/study")), Path("/mnt"))
+    assert (there.trial_dir, there.checkpoint, there.weights) == ("/mnt/trials/000", "/mnt/a.ckpt", "/mnt/b.ckpt")
 
 
 # ---------------------------------------------------------------------- the door
