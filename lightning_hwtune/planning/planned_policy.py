@@ -41,7 +41,7 @@ class PlannedAllocation(AllocationPolicy):
 
     Examples:
         >>> policy = hwt.PlannedAllocation(devices=[1, 4, 12], nodes=[9, 9, 3])
-        >>> policy.counts(hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 16))
+        >>> policy.counts(hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 4, nodes=9))
         (1, 4, 12)
     """
 
