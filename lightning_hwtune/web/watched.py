@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, final
 
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.errors import ArgumentError, StorageError
 from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.views.export import json_text
 from lightning_hwtune.views.recommendation import recommended
@@ -32,6 +33,16 @@ def front_answer(chosen: StoredStudy) -> dict[str, Any]:
     found = recommended(chosen.state())
     advice = None if found is None else {"trial_id": found[0].trial.trial_id, "reason": found[1]}
     return {"front": chosen.front(), "recommended": advice}
+
+
+def plan_answer(chosen: StoredStudy) -> list[dict[str, Any]] | None:
+    """Returns what the plan predicted and what the study took, as `hwtune plan --compare` does; None without a plan."""
+    from lightning_hwtune.planning.plan_file import PLAN, compared, read_plan
+
+    try:
+        return compared(read_plan(chosen.study.dir / PLAN), chosen.state())
+    except (ArgumentError, StorageError):  # there is none, or it cannot be read
+        return None
 
 
 @dataclass(slots=True)
@@ -98,6 +109,7 @@ class Watched:
             "about": _Answer(lambda: about(self.state)),
             "front": _Answer(lambda: front_answer(chosen)),
             "ledger": _Answer(chosen.ledger, is_timed=True),
+            "plan": _Answer(lambda: plan_answer(chosen), is_timed=True),
             "status": _Answer(chosen.status, is_timed=True),
         }
 

@@ -27,7 +27,9 @@ class PageModel:
             self.curves[row[0]] = row
         for row in message.get("segments", ()):
             self.segments[row[0], row[1]] = row
-        self.answers |= {name: message[name] for name in ("about", "front", "ledger", "status") if name in message}
+        self.answers |= {
+            name: message[name] for name in ("about", "front", "ledger", "plan", "status") if name in message
+        }
         self.number = message["number"]
 
     def entries(self) -> list[dict[str, Any]]:

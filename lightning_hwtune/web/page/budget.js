@@ -5,10 +5,11 @@ hw.views.budget = {
   title: "Budget",
   needs: ["segments"],
   mount(root) {
-    const limits = hw.el("div"), spent = hw.el("div"), place = hw.el("div", {class: "chart"}), note = hw.el("p", {class: "note"});
-    root.replaceChildren(hw.el("h2", {}, "Used of the limits"), limits, hw.el("h2", {}, "Time and money"), spent, place, note);
+    const limits = hw.el("div"), spent = hw.el("div"), place = hw.el("div", {class: "chart"}), note = hw.el("p", {class: "note"}), plan = hw.el("div");
+    root.replaceChildren(hw.el("h2", {}, "Used of the limits"), limits, plan, hw.el("h2", {}, "Time and money"), spent, place, note);
     function update() {
       limits.replaceChildren(limitBars(hw.study));
+      plan.replaceChildren(...planOf(hw.study));
       spent.replaceChildren(ledgerOf(hw.study));
       drawSpending(place, note, hw.study);
     }
@@ -16,6 +17,16 @@ hw.views.budget = {
     return {update};
   },
 };
+
+// What the plan predicted, and what the study has taken until now.
+function planOf({plan, status}) {
+  if (!plan) return [];
+  const texts = {seconds: hw.duration, usd: hw.dollars}, shown = (row, value) => value === null ? "" : (texts[row.unit] ?? hw.number)(value);
+  const column = (name, key) => ({name, value: (row) => row[key], text: (row) => shown(row, row[key])});
+  const columns = [{name: "", value: (row) => row.name}, column("predicted", "predicted"), column("at least", "least"), column("at most", "most"),
+    column(status.state === "running" ? "until now" : "actual", "actual")];
+  return [hw.el("h2", {}, "The plan, and what the study took"), hw.table(columns, plan, {caption: "The plan"})];
+}
 
 function limitBars(study) {
   const {status, about: {limits, unit}} = study, rows = [

@@ -16,8 +16,8 @@ hw.Study = class {
 
   // Applies a message. `isWhole`: it has all arrays of some kinds, and may be older than a message that was applied.
   apply(message, isWhole = false) {
-    for (const name of ["about", "front", "ledger", "status"]) {
-      if (message[name] && message.number >= this.number) this[name] = message[name];
+    for (const name of ["about", "front", "ledger", "plan", "status"]) {
+      if (message[name] !== undefined && message.number >= this.number) this[name] = message[name];
     }
     const isNew = (id) => !isWhole || (this.touched.get(id) ?? 0) <= message.number;
     for (const row of message.trials ?? []) {
