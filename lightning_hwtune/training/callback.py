@@ -179,7 +179,7 @@ class RungHooks:
         segment.send(Started(segment.rank, os.getpid(), real))
         loggers.log_configuration(trainer, segment)
         if self._resume is not None:
-            self._resume.on_fit_start(trainer)
+            self._resume.on_fit_start(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
         """Refuses a checkpoint of another trial, and keeps the state that was saved in addition to Lightning's."""

@@ -110,8 +110,8 @@ def persistent_workers(trial: Any) -> None:
     fit(trial, loader)
 
 
-class Forgetful(L.Callback):
-    """Weighs the loss by a count that starts again in each process."""
+class CountingCallback(L.Callback):
+    """Changes a weight by a count in a plain attribute."""
 
     def __init__(self) -> None:
         self.n = 0
@@ -122,8 +122,8 @@ class Forgetful(L.Callback):
             pl_module.layer.bias += 1e-7 * self.n  # the weights see it before the objective's digits do
 
 
-def forgetful_callback(trial: Any) -> None:
-    fit(trial, callbacks=[Forgetful()])
+def counting_callback(trial: Any) -> None:
+    fit(trial, callbacks=[CountingCallback()])
 
 
 def another_each_time(trial: Any) -> None:

@@ -23,7 +23,15 @@ pytestmark = pytest.mark.training
 
 
 @pytest.mark.parametrize(
-    "train", [trainings.plain, trainings.loop, trainings.leaves_at_once, trainings.one_epoch_is_enough]
+    "train",
+    [
+        trainings.plain,
+        trainings.loop,
+        trainings.leaves_at_once,
+        trainings.one_epoch_is_enough,
+        trainings.counting_data,
+        trainings.counting_callback,
+    ],
 )
 def test_a_training_that_a_pause_does_not_change_gets_no_word(tmp_path: Path, train: Any) -> None:
     objectives = [hwt.Metric("error", "min", best=True)]  # as its early stopping expects
@@ -33,12 +41,10 @@ def test_a_training_that_a_pause_does_not_change_gets_no_word(tmp_path: Path, tr
 @pytest.mark.parametrize(
     ("train", "said"),
     [
-        (trainings.counting_data, "error is"),
         (trainings.count_in_a_module, "error is"),
         (trainings.counting_sampler, "error is"),
         (trainings.endless_stream, "error is"),
         (trainings.persistent_workers, "error is"),
-        (trainings.forgetful_callback, "error is"),
         (trainings.loop_with_a_stream, "error is"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

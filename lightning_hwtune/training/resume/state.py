@@ -15,6 +15,7 @@ from lightning_hwtune.training import rng
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import gather_state
 from lightning_hwtune.training.resume import finders, generators, lightning_state, metric_states, module_flags, pruning
+from lightning_hwtune.training.resume.attributes import Attributes, common
 from lightning_hwtune.training.resume.identity import check_identity, identity
 from lightning_hwtune.training.resume.loader_reload import LoaderReload
 from lightning_hwtune.training.trainer_checks import check_resumed
@@ -32,6 +33,7 @@ class ResumeState:
     def __init__(self, segment: ActiveSegment) -> None:
         self._segment = segment
         self._reload = LoaderReload(segment.order)
+        self._attributes = Attributes()
         self._restored: Mapping[str, Any] = {}
         self._has_begun = False
         self._has_streams = False
@@ -43,9 +45,10 @@ class ResumeState:
             lightning_state.convert_early(trainer, pl_module)
             finders.suspend_finders(trainer, self._segment)
 
-    def on_fit_start(self, trainer: Any) -> None:
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Stores the random streams before the loaders are created."""
         self._reload.before_fit(trainer)
+        self._attributes.begins(lightning_state.user_objects(trainer, pl_module))
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
         """Refuses a checkpoint of another trial, and keeps the state that `save` added.
@@ -86,6 +89,9 @@ class ResumeState:
         if not self._has_begun and self._is_resumed:
             lightning_state.renew_iterator(trainer)
             self._restore(trainer, pl_module)
+        elif not self._has_begun:
+            with self._segment.clock.paused():
+                self._attributes.begins(lightning_state.user_objects(trainer, pl_module))
         self._has_begun, self._restored = True, {}
 
     def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
@@ -106,6 +112,7 @@ class ResumeState:
         own = {
             "generators": generators.generator_states(roots),
             "metrics": metric_states.metric_states(roots, self._segment),
+            "attributes": self._attributes.state(roots, self._segment),
         }
         return {
             "resource": self._segment.resource,
@@ -128,6 +135,7 @@ class ResumeState:
         saved = self._restored
         pruning.restore_pruning(trainer, pl_module, saved.get("pruning", {}))
         self._restore_metrics(trainer, pl_module)
+        self._restore_attributes(trainer, pl_module)
         if "modules" in saved:  # last, because metrics and masks may have added modules and parameters
             module_flags.restore_flags(pl_module, saved["modules"])
         if not self._has_streams:
@@ -141,6 +149,17 @@ class ResumeState:
         is_same_size = len(ranks) == self._segment.order.num_devices
         states = ranks[own] if is_same_size else metric_states.merge_ranks(roots, ranks, own)
         metric_states.restore_metrics(roots, states)
+
+    def _restore_attributes(self, trainer: Any, pl_module: Any) -> None:
+        """Restores each rank's own attributes; on another number of devices, those that all ranks had in common."""
+        ranks = [rank.get("attributes", {}) for rank in self._restored.get("ranks", ())]
+        if not ranks:
+            return
+        if len(ranks) == self._segment.order.num_devices:
+            states = ranks[self._segment.rank]
+        else:
+            states = common(ranks)
+        self._attributes.restore(lightning_state.user_objects(trainer, pl_module), states, pl_module.device)
 
     def _restore_streams(self, trainer: Any, pl_module: Any) -> None:
         saved, order = self._restored, self._segment.order
