@@ -47,9 +47,10 @@ function drawCurves(place, legend, note, study, name) {
     return d3.zip(row[1], row[column]).filter(([, value]) => Number.isFinite(value)).map(([at, value]) => ({trial, at, value, verdict}));
   });
   // a promotion is an arrow at the rung from which the trial continued
+  const ofTrial = d3.group(points, (point) => point.trial);
   const promotions = kept.flatMap((trial) => Object.entries(trial.rungs).filter(([, word]) => word === "promoted").map(([level]) =>
-    points.find((point) => point.trial === trial && point.at >= Number(level)))).filter(Boolean);
-  const ends = kept.map((trial) => points.findLast((point) => point.trial === trial)).filter(Boolean);
+    ofTrial.get(trial)?.find((point) => point.at >= Number(level)))).filter(Boolean);
+  const ends = kept.map((trial) => ofTrial.get(trial)?.at(-1)).filter(Boolean);
   const values = d3.sort(points, (point) => point.value).map((point) => point.value);
   const type = hw.isLog(values) ? "log" : "linear", cut = d3.quantile(values, item.mode === "min" ? 0.98 : 0.02);
   const range = points.length > 60 ? (item.mode === "min" ? [values[0], cut] : [cut, values.at(-1)]) : d3.extent(values);
