@@ -43,6 +43,7 @@ NODES = "abcd"
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     found = Cluster(tmp_path)
     yield found
+    send(signal.SIGCONT, {pid for process in found.processes for pid in descendants(process.pid)})  # if the test fails
     found.close()
 
 
