@@ -12,6 +12,8 @@ Both fronts use the objectives of the study, with their resolution.
 - `shown_and_true`: of all members that are shown, the share that is truly on the front
 - `calibration`: the greatest distance of the mean probability from the true share, over bins of a tenth that have at
   least 30 members
+- `calibration_if_exact`: the median of this distance if each member were on the front with exactly its probability; it
+  falls with the number of members in the smallest bin
 
 With --per-trial it repeats this with one factor for all segments of a trial. No study can measure such a noise, as it
 looks like a property of the configuration. `choosing` and `reporting` are the tasks on which the least spread and the
@@ -46,6 +48,7 @@ from lightning_hwtune.views.tables import front_entries
 SPREADS = (0.05, 0.15)
 N_WORKERS = 4
 LEAST_IN_BIN = 30
+N_DRAWS = 1000
 OBJECTIVES = Objectives([Metric("error", "min"), TrainSeconds()])
 
 
@@ -61,18 +64,23 @@ class Found:
     def figures(self) -> dict[str, float | None]:
         """Returns the shares and the calibration."""
         probability, certain, true = map(np.array, (self.probability, self.is_certain, self.is_true))
-        gaps = []
-        for low in range(10):
-            is_in = (probability * 10).astype(int).clip(max=9) == low
-            if is_in.sum() >= LEAST_IN_BIN:
-                gaps.append(abs(probability[is_in].mean() - true[is_in].mean()))
+        places = (probability * 10).astype(int).clip(max=9)
+        bins = [places == low for low in range(10) if (places == low).sum() >= LEAST_IN_BIN]
+        rng = np.random.default_rng(0)
+        drawn = [greatest_gap(probability, rng.random(len(probability)) < probability, bins) for _ in range(N_DRAWS)]
         return {
             "certain_and_true": round(float(true[certain].mean()), 3),
             "true_and_certain": round(float((certain & true).sum()) / self.n_true, 3),
             "shown_and_true": round(float(true.mean()), 3),
-            "calibration": round(float(max(gaps)), 3) if gaps else None,
+            "calibration": round(greatest_gap(probability, true, bins), 3) if bins else None,
+            "calibration_if_exact": round(float(np.median(drawn)), 3) if bins else None,
             "n_members": len(true),
         }
+
+
+def greatest_gap(probability: Any, true: Any, bins: Sequence[Any]) -> float:
+    """Returns the greatest distance of the mean probability from the true share; 0 without a bin."""
+    return max((abs(float(probability[is_in].mean() - true[is_in].mean())) for is_in in bins), default=0.0)
 
 
 def add_study(found: Found, table: Table, task: str, speeds: Speeds, seed: int) -> None:
@@ -133,7 +141,7 @@ def main() -> None:
             out[kind][name] = {half: part.figures() for half, part in parts.items()}
             out[kind][name]["all"] = both.figures()
             if not per_trial:
-                chosen = ("certain_and_true", "true_and_certain", "calibration")
+                chosen = ("certain_and_true", "true_and_certain", "calibration", "calibration_if_exact")
                 out["figures"] |= {f"{key}_{round(100 * spread)}": both.figures()[key] for key in chosen}
     print(json.dumps(out, indent=1))
 
