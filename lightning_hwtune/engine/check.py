@@ -22,7 +22,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.engine.check_segment import AUTO_STILL_S, CheckSegment, train_segment
 from lightning_hwtune.engine.check_segment_orders import check_configs, check_segment_order
 from lightning_hwtune.engine.counted_fit import CountedFit
-from lightning_hwtune.engine.executor import Executor, preload_in
+from lightning_hwtune.engine.executor import Executor, preload_in, slow_libraries
 from lightning_hwtune.engine.hang import AUTO
 from lightning_hwtune.engine.payload import Payload
 from lightning_hwtune.engine.report_notes import counts_last, late_objectives, must_train_on, rung_places
@@ -39,8 +39,6 @@ from lightning_hwtune.tracebacks import own_lines
 from lightning_hwtune.training.channel import Note, Probe, Report, SegmentOrder
 
 __all__ = ["WHAT_NEXT", "Check", "run_check", "succeeded"]
-
-_WORTH_S = 0.02
 
 
 @final
@@ -309,4 +307,4 @@ def _imports(found: CheckSegment) -> tuple[tuple[str, float], ...]:
 def _worth(found: CheckSegment) -> dict[str, float]:
     """Returns the libraries that are slow enough to be imported by the fork server, and the seconds of each."""
     probe = found.reports[-1].probe
-    return {name: seconds for name, seconds in (probe.libraries if probe else {}).items() if seconds >= _WORTH_S}
+    return slow_libraries(probe.libraries) if probe else {}

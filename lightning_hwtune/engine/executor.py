@@ -8,7 +8,7 @@ asks which executor it has.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, final, runtime_checkable
@@ -31,7 +31,10 @@ __all__ = [
     "pids_of",
     "preload_in",
     "provider_of",
+    "slow_libraries",
 ]
+
+_WORTH_S = 0.02  # a library that takes less is imported by each segment
 
 
 @final
@@ -187,6 +190,11 @@ def provider_of(executor: Executor) -> Provider | None:
 def pids_of(executor: Executor) -> list[int]:
     """Returns the process ids of an executor's ranks; none if it starts no processes."""
     return list(getattr(executor, "pids", ())) if abilities_of(executor).starts_processes else []
+
+
+def slow_libraries(times: Mapping[str, float]) -> dict[str, float]:
+    """Returns the libraries that are slow enough to be imported by a fork server, from the seconds of each."""
+    return {name: seconds for name, seconds in times.items() if seconds >= _WORTH_S}
 
 
 def preload_in(executor: Executor, libraries: Sequence[str]) -> None:

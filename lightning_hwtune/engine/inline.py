@@ -20,6 +20,7 @@ from lightning_hwtune.host.session_signals import ENDING
 from lightning_hwtune.training.channel import (
     Beat,
     Ended,
+    Imported,
     Message,
     Note,
     Report,
@@ -48,14 +49,14 @@ class DirectChannel:
         return self._sink.reported(self._order.trial_id, self._order.segment, report)
 
     def send(self, message: Message) -> None:
-        """Passes a message to the sink; ignores heartbeats and `Ended`."""
+        """Passes a message to the sink; ignores heartbeats, imports and `Ended`."""
         if isinstance(message, Saved):
             self._sink.saved(self._order.trial_id, self._order.segment, message)
         elif isinstance(message, Note):
             self._sink.noted(self._order.trial_id, self._order.segment, message)
         elif isinstance(message, Started):
             self.world_size = max(self.world_size, message.world_size)
-        elif isinstance(message, Beat | Ended):
+        elif isinstance(message, Beat | Ended | Imported):
             return
 
 

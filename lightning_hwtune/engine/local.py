@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self, final
 
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome
-from lightning_hwtune.engine.executor import Abilities, RunSetup, Sink
+from lightning_hwtune.engine.executor import Abilities, RunSetup, Sink, slow_libraries
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.hang import HangLimit
 from lightning_hwtune.engine.rank_group import ABANDONED, Group, summary
@@ -35,6 +35,7 @@ from lightning_hwtune.training.channel import (
     LOOPBACK,
     Beat,
     Ended,
+    Imported,
     Message,
     Note,
     Report,
@@ -102,6 +103,7 @@ class LocalExecutor:
         self._hang = HangLimit(hang_timeout_s)
         self._preload = tuple(preload)
         self._libraries: tuple[str, ...] = ()
+        self._knows_libraries = False  # from the check, or from the first segment that reported
         self._groups: dict[int, Group] = {}
         self.wake_on: Sequence[socket.socket] = ()
         self._noted: set[str] = set()  # modules of `preload` that cannot be imported and were already noted
@@ -138,6 +140,7 @@ class LocalExecutor:
     def preload(self, libraries: Sequence[str]) -> None:
         """Makes the fork server import further modules; if one of them hangs or kills it, all of them are dropped."""
         self._libraries = tuple(dict.fromkeys((*self._libraries, *libraries)))
+        self._knows_libraries = True
         if self._libraries:
             self._server.require((PRELOAD, *self._preload, *self._libraries))
 
@@ -174,6 +177,7 @@ class LocalExecutor:
         if not self._is_server_ready():
             return
         for group in waiting:
+            group.finds_libraries = not self._knows_libraries
             with uninterrupted():  # defer signals, so that every started process is recorded
                 try:
                     group.start(self._server, self._payload)
@@ -264,6 +268,8 @@ class LocalExecutor:
                 rank.progress, rank.progress_at = message.progress, rank.last_sign
         elif isinstance(message, Started):
             group.world_size = max(group.world_size, message.world_size)
+        elif isinstance(message, Imported):
+            self.preload(tuple(slow_libraries(message.libraries)))
         elif isinstance(message, Report):
             self._n_deaths = self._server.n_deaths
             verdict = sink.reported(order.trial_id, order.segment, message)

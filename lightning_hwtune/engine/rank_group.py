@@ -40,6 +40,7 @@ class Group:
         deadline: when the remaining ranks are killed.
         verdict: outcome and cause, set if the engine itself ended the group.
         awaits_answer: whether its report has no answer yet.
+        finds_libraries: whether its ranks find out what the fork server may import for later segments.
     """
 
     order: SegmentOrder
@@ -52,6 +53,7 @@ class Group:
     deadline: float | None = None
     verdict: tuple[Outcome, str] | None = None
     awaits_answer: bool = False
+    finds_libraries: bool = False
 
     def start(self, server: ForkServer, payload: Path) -> None:
         """Requests all ranks of this host from the server.
@@ -89,6 +91,7 @@ class Group:
             cwd=working_folder(),
             environ=dict(os.environ),
             socket_dir=socket_dir,
+            finds_libraries=self.finds_libraries,
         )
 
     def _start_rank(self, server: ForkServer, task: RankTask, listener: int | None) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "Beat",
     "Channel",
     "Ended",
+    "Imported",
     "Message",
     "NodePart",
     "Note",
@@ -184,6 +185,7 @@ class RankTask:
         cwd: the controller's current folder; empty if it was deleted.
         environ: the controller's current environment.
         socket_dir: a folder with a short path for the sockets of the rank's child processes.
+        finds_libraries: whether the rank finds out which libraries a fork server may import for later segments.
     """
 
     order: SegmentOrder
@@ -194,6 +196,7 @@ class RankTask:
     cwd: str
     environ: Mapping[str, str]
     socket_dir: str
+    finds_libraries: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,16 @@ class Started:
     rank: int
     pid: int
     world_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Which installed modules the training has imported before its first report, if a fork server may import them.
+
+    `libraries` has the seconds of each. A rank sends it only if its task has asked for it.
+    """
+
+    libraries: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +365,7 @@ class Ended:
     fixed_because: str = ""
 
 
-Message = Started | Beat | Report | Saved | Note | Ended
+Message = Started | Imported | Beat | Report | Saved | Note | Ended
 _Message = TypeVar("_Message", bound=Message)
 
 

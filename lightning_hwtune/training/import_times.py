@@ -28,6 +28,7 @@ __all__ = [
     "import_times",
     "library_times",
     "measured",
+    "new_library_times",
     "process_age_s",
     "watch_compiler",
 ]
@@ -50,6 +51,13 @@ def library_times() -> dict[str, float]:
     left the global random generators as they were, so that every segment begins with the same ones.
     """
     return dict(_finder.libraries)
+
+
+def new_library_times() -> dict[str, float]:
+    """Returns those of `library_times` that no earlier call has returned."""
+    found = {name: seconds for name, seconds in _finder.libraries.items() if name not in _finder.told}
+    _finder.told.update(found)
+    return found
 
 
 def process_age_s() -> float:
@@ -106,6 +114,7 @@ class _Finder:
         total_s: the total of all imports.
         times: the seconds of installed modules that user code imports, and of user modules without these.
         libraries: the seconds of those installed modules that a process may import before it is forked.
+        told: which of these `new_library_times` has returned.
         examines: whether to find that out, which takes some milliseconds per library.
     """
 
@@ -113,6 +122,7 @@ class _Finder:
         self.total_s = 0.0
         self.times: dict[str, float] = {}
         self.libraries: dict[str, float] = {}
+        self.told: set[str] = set()
         self.thread, self.examines = threading.get_ident(), False
         self._depth = self._depth_of_libraries = 0
         self._library_s = 0.0

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.errors import MetricError, nearest, shown
 from lightning_hwtune.training.across_ranks import CombinedValues, RankValues, Share, as_number, combine
-from lightning_hwtune.training.channel import Probe, Report, VerdictMessage
+from lightning_hwtune.training.channel import Imported, Probe, Report, VerdictMessage
 from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.import_times import new_library_times
 from lightning_hwtune.training.process_group import broadcast, gather
 from lightning_hwtune.training.quantities import own_quantities
 
@@ -134,6 +135,8 @@ def missing_objective(name: str, combined: CombinedValues, where: str, hint: str
 def _ask(segment: ActiveSegment, report: Report) -> Answer:
     """Returns the engine's answer, or an "abort" with the error."""
     try:
+        if segment.order.probe_batches is None and (libraries := new_library_times()):
+            segment.channel.send(Imported(libraries))
         verdict = segment.channel.report(report)
     except Exception as error:
         return Answer("abort", f"{type(error).__name__}: {error}")

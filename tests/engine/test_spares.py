@@ -247,6 +247,31 @@ def test_spares_are_replaced_when_the_server_imports_more(
     assert "hwtune_imported_later" in found["modules"]
 
 
+def look_and_import(trial: Any) -> None:
+    """Imports a library and a module of the user as its first work."""
+    before = {name for name in sys.modules if name.startswith("hwtune_slow_")}
+    import hwtune_slow_library  # type: ignore[import-not-found]
+    import hwtune_slow_module  # type: ignore[import-not-found]  # noqa: F401
+
+    assert hwtune_slow_library.__file__
+    (trial.dir / "found_0.json").write_text(json.dumps({"before": sorted(before)}))
+    trial.report(1, error=0.5)
+
+
+def test_what_the_first_segment_imports_is_there_in_later_ones_without_a_check(
+    bench: Bench, server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, own = tmp_path / "site-packages" / "hwtune_slow_library.py", tmp_path / "hwtune_slow_module.py"
+    library.parent.mkdir()
+    for file in (library, own):
+        file.write_text("import time; time.sleep(0.05)\n")
+        monkeypatch.syspath_prepend(file.parent)
+    executor = bench.executor(look_and_import, n_spares=1)
+    assert trained(bench, executor, 0)["before"] == []
+    wait_until(lambda: is_ready(server))
+    assert trained(bench, executor, 1)["before"] == ["hwtune_slow_library"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_spare_that_is_killed_costs_nothing_and_is_not_replaced(
     bench: Bench, server: ForkServer, number: signal.Signals

@@ -62,7 +62,8 @@ def run_rank(channel: PipeChannel, listener: int | None) -> None:
         output = LogOutput(log_path(order, rank), Path(order.trial_dir))
         if known := output.problem(rank):
             channel.send(Note(known))
-        with _beating(channel, rank), measured(libraries=order.probe_batches is not None):
+        examines = order.probe_batches is not None or task.finds_libraries
+        with _beating(channel, rank), measured(libraries=examines):
             train = _prepare(task, listener)
             ended = run_segment(train, order, channel, rank)
         flush_output()
