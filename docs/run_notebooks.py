@@ -49,7 +49,8 @@ def page_of(notebook: Any, name: str) -> tuple[str, dict[str, bytes]]:
     parts: list[str] = []
     pictures: dict[str, bytes] = {}
     for cell in notebook.cells:
-        parts.append(cell.source if cell.cell_type == "markdown" else f"```python\n{cell.source}\n```")
+        is_text = cell.cell_type == "markdown"  # a page lies one folder nearer to the other pages
+        parts.append(cell.source.replace("](../docs/", "](../") if is_text else f"```python\n{cell.source}\n```")
         for output in _joined(cell.get("outputs", ())):
             parts += _shown(output, name, pictures)
     about = f"*This page is `notebooks/{name}.ipynb` with its outputs.*"

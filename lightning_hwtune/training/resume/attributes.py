@@ -26,7 +26,7 @@ from lightning_hwtune.training.resume.object_walk import find
 __all__ = ["Attributes", "common"]
 
 _LIBRARIES = frozenset({"torch", "torchmetrics", "lightning", "pytorch_lightning", "lightning_fabric", "torchvision"})
-_MAX_BYTES, _MAX_ITEMS = 10 * 1000**2, 100_000
+_MAX_BYTES, _MAX_ITEMS = 10 * 1000**2, 10_000
 _KIND, _ITEMS = "hwtune/kind", "hwtune/items"
 _ABSENT = ""
 _OWNED = frozenset({"_trainer", "trainer", "_fabric", "_hparams", "_hparams_initial", "_hparams_name"})
