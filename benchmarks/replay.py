@@ -124,7 +124,8 @@ def main() -> None:
 def onto(earlier: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the new figures, and those of an earlier output for the arms that did not run."""
     older = [arm for arm in SETTINGS["arms"] if arm in earlier["arms"] and arm not in new["arms"]]
-    merged = {**earlier, **new, "older": older, "older_seeds": earlier["seeds"]}
+    was_older = set(older) <= set(earlier.get("older", ()))
+    merged = {**earlier, **new, "older": older, "older_seeds": earlier["older_seeds" if was_older else "seeds"]}
     merged["figures"] = {**earlier["figures"], **new["figures"]}
     merged["arms"] = {**_only(earlier["arms"], older), **new["arms"]}
     for part in ("tasks", "curves"):

@@ -91,6 +91,7 @@ def test_arms_that_did_not_run_keep_their_earlier_figures() -> None:
     assert found["figures"] == {"time_low": 4.0, "time_low_as_it_comes": 8.0}
     assert found["peers"] == {"moasha": {"neps": {}}, "as_it_comes": {"neps": {}}}
     assert (found["seeds"], found["older_seeds"], found["choice"]) == (5, 30, {"median": 1})
+    assert replay.onto(found, {**new, "seeds": 20})["older_seeds"] == 30  # the same arms are still the older ones
 
 
 def test_a_hypervolume_of_nothing_has_a_ratio_too() -> None:
