@@ -11,34 +11,32 @@ that user code restores itself.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, OrderedDict, defaultdict, deque
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from lightning_hwtune.training.context import ActiveSegment
+from lightning_hwtune.training.resume.attribute_values import (
+    TooLarge,
+    UnknownKind,
+    assigned,
+    digest,
+    encoded,
+    is_mutable,
+)
 from lightning_hwtune.training.resume.object_walk import find
 
 __all__ = ["Attributes", "common"]
 
 _LIBRARIES = frozenset({"torch", "torchmetrics", "lightning", "pytorch_lightning", "lightning_fabric", "torchvision"})
-_MAX_BYTES, _MAX_ITEMS = 10 * 1000**2, 10_000
-_KIND, _ITEMS = "hwtune/kind", "hwtune/items"
+_MAX_BYTES, _MAX_ITEMS = 10 * 1000**2, 10_000  # of one attribute
+_MOST = {False: (100_000, 50 * 1000**2), True: (20_000, 20 * 1000**2)}  # items and bytes in all; True: of data sets
 _ABSENT = ""
 _OWNED = frozenset({"_trainer", "trainer", "_fabric", "_hparams", "_hparams_initial", "_hparams_name"})
 _BARE = frozenset(vars(torch.nn.Module()))
-
-
-class _UnknownKind(Exception):
-    """A value that is not kept."""
-
-
-class _TooLarge(Exception):
-    """A value that would fill the checkpoint."""
 
 
 @final
@@ -47,40 +45,64 @@ class Attributes:
 
     def __init__(self) -> None:
         self._begun: list[dict[str, str]] = []  # the digests of all values at the beginning of this fit, at two times
+        self._objects: dict[str, Any] = {}  # the lists, tensors and so on at the second time
+        self._large: dict[str, Any] = {}  # what is known of those that are too large
         self._first: dict[str, list[str]] = {}  # of the restored ones: the same, at the beginning of the trial
+        self._new: set[str] = set()  # those to which the training had assigned another object before this fit
 
     def begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the values before the sanity check and before the first epoch of this fit; both may change them."""
-        if len(self._begun) < 2:
-            self._begun.append({f"{place}.{name}": digest for place, _, name, digest in _digests(roots)})
+        if len(self._begun) == 2:
+            return
+        begun: dict[str, str] = {}
+        for key, _, _, value, item in _items(roots):
+            begun[key] = digest(item) if not isinstance(item, Exception) else type(value).__name__
+            if isinstance(item, TooLarge):
+                self._large[key] = _seen(value)
+            elif not isinstance(item, UnknownKind) and is_mutable(value):
+                self._objects[key] = value
+        self._begun.append(begun)
 
     def state(self, roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
         """Returns the attributes that the training has changed, by place."""
         found: dict[str, Any] = {}
-        for place, owner in _owners(roots):
-            for name in _names(owner):
-                key = f"{place}.{name}"
-                try:
-                    value = _encoded(vars(owner)[name], [_MAX_ITEMS, _MAX_BYTES])
-                except _UnknownKind:
-                    continue
-                except _TooLarge:
-                    _note(segment, owner, name)
-                    continue
-                first = self._first.get(key) or [begun.get(key, _ABSENT) for begun in self._begun]
-                if _digest(value) != first[-1]:
-                    found[key] = {"value": value, "first": first}
+        keys: dict[int, str] = {}  # the first place of each object
+        for key, owner, name, value, item in _items(roots):
+            same = keys.setdefault(id(value), key) if is_mutable(value) else key
+            if isinstance(item, TooLarge) and self._large.get(key) != _seen(value):
+                _note(segment, owner, name)
+            first = self._first.get(key) or [begun.get(key, _ABSENT) for begun in self._begun]
+            if isinstance(item, Exception) or digest(item) == first[-1]:
+                continue
+            is_new = key in self._new or value is not self._objects.get(key)
+            if is_new and getattr(value, "requires_grad", False) and value.is_leaf:
+                continue
+            found[key] = {"value": item, "first": first, "is_new": is_new, "same": "" if same == key else same}
         return found
 
     def restore(self, roots: Mapping[str, Any], saved: Mapping[str, Any], device: Any) -> None:
         """Gives each attribute its saved value, unless user code has restored it or has given it another one."""
         self.begins(roots)
         self._first = {key: item["first"] for key, item in saved.items()}
-        for place, owner in _owners(roots):
-            prefix = f"{place}."
-            for key in [key for key in saved if key.startswith(prefix) and "." not in key[len(prefix) :]]:
-                if any(begun.get(key, _ABSENT) in saved[key]["first"] for begun in self._begun):
-                    _assign(owner, key[len(prefix) :], saved[key]["value"], device)
+        self._new = {key for key, item in saved.items() if item["is_new"]}
+        by_place: dict[str, list[str]] = {}
+        for key in saved:
+            by_place.setdefault(key.rpartition(".")[0], []).append(key)
+        owners = dict(_owners(roots))
+        for place, owner in owners.items():
+            for key in by_place.get(place, ()):
+                item, name, first = saved[key], key[len(place) + 1 :], saved[key]["first"]
+                if not any(begun.get(key, _ABSENT) in first for begun in self._begun):
+                    continue
+                at, _, other = item["same"].rpartition(".")
+                if item["is_new"] and at in owners and other in vars(owners[at]):
+                    vars(owner)[name] = vars(owners[at])[other]
+                    continue
+                try:
+                    now = vars(owner).get(name)
+                    vars(owner)[name] = assigned(now, item["value"], device, is_new=item["is_new"])
+                except UnknownKind:
+                    continue
 
 
 def common(ranks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -89,7 +111,7 @@ def common(ranks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         key: item
         for key, item in first.items()
-        if all(key in rank and _digest(rank[key]["value"]) == _digest(item["value"]) for rank in others)
+        if all(key in rank and digest(rank[key]["value"]) == digest(item["value"]) for rank in others)
     }
 
 
@@ -101,6 +123,34 @@ def _note(segment: ActiveSegment, owner: Any, name: str) -> None:
         f"the values of {where} are lost in a pause: they are above {_MAX_BYTES / 1e6:.0f} MB or {_MAX_ITEMS:,} items"
     )
     segment.note(text, once_per="study", topic=f"attribute {where}")
+
+
+def _seen(value: Any) -> tuple[Any, ...]:
+    """Returns what shows cheaply that a large value has changed; a change inside an array does not show."""
+    size = len(value) if isinstance(value, list | tuple | dict | str) else tuple(getattr(value, "shape", ()))
+    is_counted = isinstance(value, torch.Tensor) and not value.is_inference()
+    return id(value), size, value._version if is_counted else 0
+
+
+def _items(roots: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, Any, Any]]:
+    """Yields the key, owner, name, value and encoded value of each attribute; an exception if it is not kept."""
+    left = {kind: list(most) for kind, most in _MOST.items()}
+    for place, owner in _owners(roots):
+        shared = left[isinstance(owner, Dataset)]
+        for name in _names(owner):
+            value = vars(owner).get(name)
+            before = [min(most, rest) for most, rest in zip((_MAX_ITEMS, _MAX_BYTES), shared, strict=True)]
+            rest = list(before)
+            item: Any
+            try:
+                item = encoded(value, rest)
+            except (UnknownKind, TooLarge) as reason:
+                item = reason
+            except Exception:  # of a class of the user, or of a value that another thread changes
+                item = UnknownKind()
+            if not isinstance(item, TooLarge):
+                shared[:] = [had - (start - end) for had, start, end in zip(shared, before, rest, strict=True)]
+            yield f"{place}.{name}", owner, name, value, item
 
 
 def _owners(roots: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -115,119 +165,33 @@ def _is_owner(value: Any) -> bool:
     if not kinds or _library(kinds[0]) in _LIBRARIES:
         return False
     if isinstance(value, Dataset):
-        return not callable(getattr(value, "load_state_dict", None))
+        return not callable(getattr(type(value), "load_state_dict", None))
+    if any(_library(kind) == "torchmetrics" for kind in kinds):  # their states are kept, and reduced over ranks
+        return False
     built_in = {kind.__name__ for kind in kinds if ".callbacks." in kind.__module__ and _library(kind) in _LIBRARIES}
     if built_in:  # Lightning's own callbacks save their state
         return built_in == {"Callback"}
-    return isinstance(value, torch.nn.Module) or any(kind.__name__ == "LightningDataModule" for kind in kinds)
+    return isinstance(value, torch.nn.Module) or _base(type(value)) is not None
 
 
 def _library(kind: type) -> str:
     return kind.__module__.partition(".")[0]
 
 
+def _base(kind: type) -> Any:
+    """Returns Lightning's class of a module or data module, from which a class is derived."""
+    names = ("LightningModule", "LightningDataModule")
+    bases = [base for base in kind.__mro__ if base.__name__ in names and _library(base) in _LIBRARIES]
+    return bases[0] if bases else None
+
+
+@functools.cache
+def _own_names(base: Any) -> frozenset[str]:
+    return frozenset(vars(base()))
+
+
 def _names(owner: Any) -> list[str]:
     """Returns the attributes of an owner that user code may have set."""
-    bases = ("LightningModule", "LightningDataModule")
-    base = next((kind for kind in type(owner).__mro__ if kind.__name__ in bases), None)
-    own = frozenset(vars(base())) if base is not None else frozenset()
+    base = _base(type(owner))
+    own = _own_names(base) if base is not None else frozenset()
     return [name for name in vars(owner) if name not in _BARE and name not in _OWNED and name not in own]
-
-
-def _digests(roots: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, str]]:
-    for place, owner in _owners(roots):
-        for name in _names(owner):
-            yield place, owner, name, _digest_of(vars(owner)[name])
-
-
-def _digest_of(value: Any) -> str:
-    try:
-        return _digest(_encoded(value, [_MAX_ITEMS, _MAX_BYTES]))
-    except (_UnknownKind, _TooLarge):
-        return type(value).__name__  # neither saved nor absent
-
-
-def _digest(encoded: Any) -> str:
-    digest = hashlib.blake2b(digest_size=12)
-    _feed(digest, encoded)
-    return digest.hexdigest()
-
-
-def _feed(digest: Any, encoded: Any) -> None:
-    if isinstance(encoded, torch.Tensor):
-        digest.update(f"{encoded.dtype}{tuple(encoded.shape)}".encode())
-        digest.update(encoded.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    elif isinstance(encoded, list):
-        digest.update(f"[{len(encoded)}".encode())
-        for item in encoded:
-            _feed(digest, item)
-    elif isinstance(encoded, dict):
-        digest.update(encoded[_KIND].encode())
-        _feed(digest, encoded[_ITEMS])
-    else:
-        digest.update(f"{type(encoded).__name__}{encoded!r};".encode())
-
-
-def _encoded(value: Any, left: list[int]) -> Any:
-    """Returns a value as tensors, lists and plain values, which `torch.load(..., weights_only=True)` reads.
-
-    Args:
-        left: how many more items and bytes may be encoded; they are counted down.
-
-    Raises:
-        _UnknownKind, _TooLarge: it is not kept.
-    """
-    left[0] -= 1
-    left[1] -= getattr(value, "nbytes", 0) if isinstance(value, torch.Tensor | np.ndarray) else 0
-    if min(left) < 0:
-        raise _TooLarge
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    if type(value) is torch.Tensor and value.layout is torch.strided and not value.is_quantized:
-        return value.detach().cpu().clone()
-    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind in "biuf":
-        kind = "array" if isinstance(value, np.ndarray) else "scalar"
-        return {
-            _KIND: f"{kind} {value.dtype.str}",
-            _ITEMS: torch.from_numpy(np.array(value, order="C").astype(value.dtype)),
-        }
-    if type(value) in (list, tuple, set, deque):
-        items = sorted(value, key=repr) if type(value) is set else value
-        encoded = [_encoded(item, left) for item in items]
-        return encoded if type(value) is list else {_KIND: type(value).__name__, _ITEMS: encoded}
-    if type(value) in (dict, defaultdict, OrderedDict, Counter):
-        pairs = [[_encoded(key, left), _encoded(item, left)] for key, item in value.items()]
-        return {_KIND: type(value).__name__, _ITEMS: pairs}
-    raise _UnknownKind
-
-
-def _decoded(encoded: Any, device: Any) -> Any:
-    if isinstance(encoded, torch.Tensor):
-        return encoded.to(device)
-    if isinstance(encoded, list):
-        return [_decoded(item, device) for item in encoded]
-    if not isinstance(encoded, dict):
-        return encoded
-    kind, _, dtype = encoded[_KIND].partition(" ")
-    if dtype:
-        array = encoded[_ITEMS].numpy().astype(dtype)
-        return array[()] if kind == "scalar" else array
-    items = [_decoded(item, device) for item in encoded[_ITEMS]]
-    if kind in ("tuple", "set", "deque"):
-        return {"tuple": tuple, "set": set, "deque": deque}[kind](items)
-    found: dict[Any, Any] = Counter() if kind == "Counter" else OrderedDict() if kind == "OrderedDict" else {}
-    found.update({key: item for key, item in items})  # noqa: C416 - the pairs are lists
-    return found
-
-
-def _assign(owner: Any, name: str, saved: Any, device: Any) -> None:
-    """Sets an attribute. A container that exists is filled, because other objects may refer to it."""
-    now = vars(owner).get(name)
-    value = _decoded(saved, now.device if isinstance(now, torch.Tensor) else device)
-    if isinstance(now, list) and isinstance(value, list):
-        now[:] = value
-    elif isinstance(now, deque | set | dict) and isinstance(value, deque | set | dict):
-        now.clear()
-        (now.extend if isinstance(now, deque) else now.update)(value)
-    else:
-        object.__setattr__(owner, name, value)
