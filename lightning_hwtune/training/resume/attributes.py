@@ -1,8 +1,8 @@
 """Plain attributes that the training changes, such as `self.best = min(self.best, loss)`.
 
 No checkpoint contains them, so a resumed trial would begin with the values of a new one. They are kept for the module,
-its submodules, the data module, data sets and the user's own callbacks, if their values are numbers, text, arrays, or
-lists and dictionaries of these.
+its submodules, the data module, data sets, the user's own callbacks, and objects of the user's own classes that these
+contain, such as a meter, if their values are numbers, text, arrays, or lists and dictionaries of these.
 
 An attribute is saved only if its value differs from that at the beginning of the trial's first epoch. It is restored
 only if the resumed training has the value of a new training. So settings are never touched, and neither is an attribute
@@ -12,12 +12,14 @@ that user code restores itself.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
 
 import torch
 from torch.utils.data import Dataset
 
+from lightning_hwtune.host.fork_safety import is_installed
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.resume.attribute_values import (
     TooLarge,
@@ -31,7 +33,9 @@ from lightning_hwtune.training.resume.object_walk import find
 
 __all__ = ["Attributes", "common"]
 
-_LIBRARIES = frozenset({"torch", "torchmetrics", "lightning", "pytorch_lightning", "lightning_fabric", "torchvision"})
+_LIBRARIES = frozenset(
+    {"torch", "torchmetrics", "lightning", "pytorch_lightning", "lightning_fabric", "torchvision", "lightning_hwtune"}
+)
 _MAX_BYTES, _MAX_ITEMS = 10 * 1000**2, 10_000  # of one attribute
 _MOST = {False: (100_000, 50 * 1000**2), True: (20_000, 20 * 1000**2)}  # items and bytes in all; True: of data sets
 _ABSENT = ""
@@ -158,7 +162,7 @@ def _owners(roots: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _is_owner(value: Any) -> bool:
-    """Return whether a value is a module, data module, data set or callback of a class of the user."""
+    """Return whether a value is a module, data module, data set, callback or plain object of a class of the user."""
     if not hasattr(value, "__dict__") or isinstance(value, type):
         return False
     kinds = [kind for kind in type(value).__mro__ if kind is not object]
@@ -171,7 +175,25 @@ def _is_owner(value: Any) -> bool:
     built_in = {kind.__name__ for kind in kinds if ".callbacks." in kind.__module__ and _library(kind) in _LIBRARIES}
     if built_in:  # Lightning's own callbacks save their state
         return built_in == {"Callback"}
-    return isinstance(value, torch.nn.Module) or _base(type(value)) is not None
+    if isinstance(value, torch.nn.Module) or _base(type(value)) is not None:
+        return True
+    kind: Any = type(value)
+    return _is_plain(kind)
+
+
+@functools.cache
+def _is_plain(kind: Any) -> bool:
+    """Return whether a class and its bases are from the user's own files, and do not define their state themselves."""
+    if callable(getattr(kind, "load_state_dict", None)):
+        return False
+    return all(_is_own(base) for base in kind.__mro__ if base is not object and _library(base) not in ("abc", "typing"))
+
+
+def _is_own(kind: type) -> bool:
+    library = _library(kind)
+    if library in _LIBRARIES or library in sys.stdlib_module_names:
+        return False
+    return not is_installed(getattr(sys.modules.get(kind.__module__), "__file__", None))
 
 
 def _library(kind: type) -> str:

@@ -14,8 +14,17 @@ from typing import Any, final
 from lightning_hwtune.training import rng
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import gather_state
-from lightning_hwtune.training.resume import finders, generators, lightning_state, metric_states, module_flags, pruning
+from lightning_hwtune.training.resume import (
+    finders,
+    generators,
+    lightning_state,
+    metric_states,
+    module_flags,
+    param_groups,
+    pruning,
+)  # fmt: skip
 from lightning_hwtune.training.resume.attributes import Attributes, common
+from lightning_hwtune.training.resume.hidden_states import HiddenStates
 from lightning_hwtune.training.resume.identity import check_identity, identity
 from lightning_hwtune.training.resume.loader_reload import LoaderReload
 from lightning_hwtune.training.trainer_checks import check_resumed
@@ -34,6 +43,7 @@ class ResumeState:
         self._segment = segment
         self._reload = LoaderReload(segment.order)
         self._attributes = Attributes()
+        self._hidden = HiddenStates()
         self._restored: Mapping[str, Any] = {}
         self._has_begun = False
         self._has_streams = False
@@ -48,7 +58,9 @@ class ResumeState:
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Stores the random streams before the loaders are created."""
         self._reload.before_fit(trainer)
-        self._attributes.begins(lightning_state.user_objects(trainer, pl_module))
+        if self._is_resumed:  # before Lightning restores the optimizers
+            param_groups.add_groups(trainer, pl_module, self._restored.get("groups", ()))
+        self._begins(trainer, pl_module)
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
         """Refuses a checkpoint of another trial, and keeps the state that `save` added.
@@ -91,7 +103,7 @@ class ResumeState:
             self._restore(trainer, pl_module)
         elif not self._has_begun:
             with self._segment.clock.paused():
-                self._attributes.begins(lightning_state.user_objects(trainer, pl_module))
+                self._begins(trainer, pl_module)
         self._has_begun, self._restored = True, {}
 
     def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
@@ -113,6 +125,7 @@ class ResumeState:
             "generators": generators.generator_states(roots),
             "metrics": metric_states.metric_states(roots, self._segment),
             "attributes": self._attributes.state(roots, self._segment),
+            "hidden": self._hidden.state(roots, self._segment),
         }
         return {
             "resource": self._segment.resource,
@@ -121,6 +134,7 @@ class ResumeState:
             "ranks": [own] if self._segment.failure is not None else gather_state(own),
             "modules": module_flags.module_flags(trainer, pl_module),
             "pruning": pruning.pruning_masks(trainer, pl_module),
+            "groups": param_groups.group_names(trainer, pl_module),
             "wants_end": self._segment.wants_end,
             "loaders": self._reload.state(trainer),
             "attributes": finders.found_attributes(trainer, pl_module),
@@ -152,14 +166,19 @@ class ResumeState:
 
     def _restore_attributes(self, trainer: Any, pl_module: Any) -> None:
         """Restores each rank's own attributes; on another number of devices, those that all ranks had in common."""
-        ranks = [rank.get("attributes", {}) for rank in self._restored.get("ranks", ())]
-        if not ranks:
-            return
-        if len(ranks) == self._segment.order.num_devices:
-            states = ranks[self._segment.rank]
-        else:
-            states = common(ranks)
-        self._attributes.restore(lightning_state.user_objects(trainer, pl_module), states, pl_module.device)
+        roots = lightning_state.user_objects(trainer, pl_module)
+        for part, kept in (("attributes", self._attributes), ("hidden", self._hidden)):
+            ranks = [rank.get(part, {}) for rank in self._restored.get("ranks", ())]
+            if ranks:
+                is_same_size = len(ranks) == self._segment.order.num_devices
+                states = ranks[self._segment.rank] if is_same_size else common(ranks)
+                kept.restore(roots, states, pl_module.device)
+
+    def _begins(self, trainer: Any, pl_module: Any) -> None:
+        """Notes the values before the sanity check and before the first epoch of this fit; both may change them."""
+        roots = lightning_state.user_objects(trainer, pl_module)
+        self._attributes.begins(roots)
+        self._hidden.begins(roots)
 
     def _restore_streams(self, trainer: Any, pl_module: Any) -> None:
         saved, order = self._restored, self._segment.order
