@@ -17,7 +17,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, final
 
 from lightning_hwtune.engine.guard import Guard
@@ -99,8 +99,13 @@ class ForkServer:
             self.require([PRELOAD])
             self._is_kept = True
 
-    def require(self, modules: Iterable[str]) -> None:
-        """Starts the server if there is none, and makes it import those modules that it has not imported yet."""
+    def require(self, modules: Iterable[str], limits: Mapping[str, float] | None = None) -> None:
+        """Starts the server if there is none, and makes it import those modules that it has not imported yet.
+
+        Args:
+            limits: after how many seconds the import of a module is interrupted. Until it ends, the server can start
+                no rank, and if it has to be killed, all its ranks end.
+        """
         with self._lock:
             self.poll()
             if self._control is None:
@@ -110,7 +115,7 @@ class ForkServer:
                 self._asked.update(wanted)
                 self._n_open_requests += 1
                 self.importing_since = time.monotonic()
-                self._send(b"I", [import_path(), wanted])
+                self._send(b"I", [import_path(), wanted, dict(os.environ), dict(limits or {})])
             self._send_spares()
 
     def _start(self) -> None:

@@ -50,6 +50,7 @@ __all__ = ["LATER", "LocalExecutor"]
 LATER = VerdictMessage(VerdictKind.CONTINUE, "the answer follows")
 """What a sink returns instead of an answer that it does not have yet; see `LocalExecutor.answer`."""
 
+_INTERRUPTED_S = 20.0  # then the server gives up such a module, and serves again
 _LIBRARY_S = 60.0  # limit for one module that the fork server imports although the user did not ask for it
 _GRACE_S = 10.0  # time for the other ranks to end by themselves after the first one has ended
 _ECHO_GRACE_S = 1.0  # the same after an error: with gloo a dead rank fails its group in less than a tenth of this
@@ -142,7 +143,7 @@ class LocalExecutor:
         self._libraries = tuple(dict.fromkeys((*self._libraries, *libraries)))
         self._knows_libraries = True
         if self._libraries:
-            self._server.require((PRELOAD, *self._preload, *self._libraries))
+            self._require()
 
     def await_imports(self, tick: Callable[[], None]) -> None:
         """Returns as soon as the fork server can start ranks; calls `tick` meanwhile.
@@ -160,10 +161,14 @@ class LocalExecutor:
         Raises:
             TrialError: the server does not become ready: it takes too long, or it dies repeatedly.
         """
-        self._server.require((PRELOAD, *self._preload, *self._libraries))
+        self._require()
         if not self._server.is_ready:
             self._check_server()
         return self._server.is_ready
+
+    def _require(self) -> None:
+        limits = dict.fromkeys(set(self._libraries) - set(self._preload), _INTERRUPTED_S)
+        self._server.require((PRELOAD, *self._preload, *self._libraries), limits)
 
     def _begin(self) -> None:
         """Starts the ranks of groups that have none yet, if the fork server is ready.

@@ -11,7 +11,6 @@ import contextlib
 import importlib.machinery
 import math
 import os
-import random
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from types import ModuleType
 from typing import Any, final
 
 from lightning_hwtune.host.fork_safety import ForkState, is_installed
+from lightning_hwtune.training.global_state import changed_variables, global_state
 
 __all__ = [
     "compile_s",
@@ -30,6 +30,7 @@ __all__ = [
     "measured",
     "new_library_times",
     "process_age_s",
+    "user_code_begins",
     "watch_compiler",
 ]
 
@@ -48,7 +49,9 @@ def library_times() -> dict[str, float]:
     """Returns the seconds of each installed module that user code imported, if a fork server may import it.
 
     It may do so if the import started no thread and did not initialise CUDA, because neither survives a fork, and if it
-    left the global random generators as they were, so that every segment begins with the same ones.
+    left the global random generators, the settings of torch, the folder and the environment variables as they were, so
+    that every segment begins with the same ones. A variable that user code has set before the import may decide what
+    it does, and a fork server does not have it.
     """
     return dict(_finder.libraries)
 
@@ -98,12 +101,18 @@ def measured(*, libraries: bool = False) -> Iterator[None]:
         yield
         return
     _finder.thread, _finder.examines = threading.get_ident(), libraries
+    user_code_begins()
     sys.meta_path.insert(0, _finder)
     try:
         yield
     finally:
         with contextlib.suppress(ValueError):
             sys.meta_path.remove(_finder)
+
+
+def user_code_begins() -> None:
+    """Notes the environment variables; those that differ later were set by user code, or by what it imports."""
+    _finder.variables = dict(os.environ)
 
 
 @final
@@ -116,6 +125,7 @@ class _Finder:
         libraries: the seconds of those installed modules that a process may import before it is forked.
         told: which of these `new_library_times` has returned.
         examines: whether to find that out, which takes some milliseconds per library.
+        variables: the environment with which user code began.
     """
 
     def __init__(self) -> None:
@@ -126,6 +136,12 @@ class _Finder:
         self.thread, self.examines = threading.get_ident(), False
         self._depth = self._depth_of_libraries = 0
         self._library_s = 0.0
+        self.variables: dict[str, str] = {}
+        self._added: set[str] = set()
+
+    def _user_variables(self) -> set[str]:
+        """Returns the environment variables that user code has changed."""
+        return changed_variables(self.variables) - self._added
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -152,7 +168,9 @@ class _Finder:
             if self._depth_of_libraries or threading.get_ident() != self.thread:
                 execute(module)
                 return
-            before, streams = (ForkState.now(), _random_states()) if is_library and self.examines else (None, {})
+            examines = is_library and self.examines
+            before, states = (ForkState.now(), global_state()) if examines else (None, {})
+            variables = dict(os.environ) if examines and not self._user_variables() else None
             begun, library_s = time.perf_counter(), self._library_s
             self._depth += 1
             self._depth_of_libraries += is_library
@@ -169,24 +187,16 @@ class _Finder:
                     self.times[name] = taken_s - (self._library_s - library_s)
                 self.total_s += 0.0 if self._depth else taken_s
                 watch_compiler()  # this import may have loaded the compiler
-            is_harmless = before is not None and ForkState.now().is_as_safe_as(before)
-            if is_harmless and streams.items() <= _random_states().items():
+            if before is None or variables is None:
+                return
+            added = changed_variables(variables)
+            self._added |= added
+            is_harmless = ForkState.now().is_as_safe_as(before) and not added & variables.keys()
+            if is_harmless and states.items() <= global_state().items():
                 self.libraries[name] = taken_s
 
         with contextlib.suppress(AttributeError, TypeError):
             loader.exec_module = timed
-
-
-def _random_states() -> dict[str, Any]:
-    """Returns the states of the global random generators of the modules that are loaded."""
-    states: dict[str, Any] = {"python": random.getstate()}
-    if "numpy.random" in sys.modules:
-        kind, keys, *rest = sys.modules["numpy.random"].get_state(legacy=True)
-        states["numpy"] = (kind, keys.tobytes(), *rest)
-    torch: Any = sys.modules.get("torch")
-    if hasattr(torch, "get_rng_state"):
-        states["torch"] = torch.get_rng_state().numpy().tobytes()
-    return states
 
 
 _ordered_at: float | None = None  # on the monotonic clock

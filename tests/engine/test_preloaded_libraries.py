@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pausing_trainings import fit
@@ -79,6 +81,39 @@ def test_a_library_that_draws_random_numbers_stays_in_the_segments(places: Path,
     libraries, measured = imported(places, "import hwtune_test_drawing")
     assert not libraries
     assert "hwtune_test_drawing" in measured
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os; os.chdir('/')",
+        "import os; os.environ['HWTUNE_TEST_KNOWN'] = 'other'",
+        "import torch; torch.set_default_dtype(torch.float64)",
+        "import signal; signal.signal(signal.SIGTERM, lambda *_: None)",
+    ],
+)
+def test_a_library_that_changes_the_process_stays_in_the_segments(
+    places: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(places)
+    monkeypatch.setenv("HWTUNE_TEST_KNOWN", "given")
+    (places.parent / "site-packages" / "hwtune_test_changing.py").write_text(text)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        libraries, measured = imported(places, "import hwtune_test_changing, hwtune_test_harmless")
+    finally:
+        torch.set_default_dtype(torch.float32)
+        signal.signal(signal.SIGTERM, before)
+    assert libraries == {"hwtune_test_harmless"}
+    assert "hwtune_test_changing" in measured
+
+
+def test_a_library_that_follows_a_variable_of_user_code_stays_in_the_segments(
+    places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import os, hwtune_test_harmless; os.environ['HWTUNE_TEST_BACKEND'] = 'x'; import hwtune_test_inner"
+    monkeypatch.setenv("HWTUNE_TEST_BACKEND", "y")
+    assert imported(places, text)[0] == {"hwtune_test_harmless"}
 
 
 @pytest.mark.parametrize(("name", "is_preloaded"), [("jemalloc_bg_thd", True), ("other", False)])

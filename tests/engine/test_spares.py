@@ -272,6 +272,25 @@ def test_what_the_first_segment_imports_is_there_in_later_ones_without_a_check(
     assert trained(bench, executor, 1)["before"] == ["hwtune_slow_library"]
 
 
+def test_an_import_that_hangs_only_in_the_server_ends_no_segment(
+    bench: Bench, server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    text = f"import os, time; open({str(log)!r}, 'a').write(os.environ['HWTUNE_TEST_LATER']); time.sleep(1000)"
+    (tmp_path / "hwtune_hangs_later.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HWTUNE_TEST_LATER", "known")  # after the server has begun
+    monkeypatch.setattr(local, "_INTERRUPTED_S", 0.2)
+    executor, generation = bench.executor(look, n_spares=1), server.generation
+    trained(bench, executor, 0)
+    executor.preload(["hwtune_hangs_later"])
+    wait_until(lambda: is_ready(server))
+    trained(bench, executor, 1)
+    assert (server.generation, server.failed.keys()) == (generation, {"hwtune_hangs_later"})
+    assert "longer than 0.2 s" in server.failed["hwtune_hangs_later"]
+    assert log.read_text() == "known"
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_spare_that_is_killed_costs_nothing_and_is_not_replaced(
     bench: Bench, server: ForkServer, number: signal.Signals

@@ -26,7 +26,7 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import final
 
@@ -55,8 +55,8 @@ failed, and why; D, all modules of the list are done.
 STATUS = struct.Struct("!q")
 """The format of a rank's status pipe: its process id, then its exit code; a negative errno if the fork failed."""
 
-INHERITED = frozenset(os.environ)
-"""Names of the environment variables with which the fork server started, before any import added its own."""
+INHERITED = set(os.environ)
+"""Names of the environment variables that the fork server has from the engine, not from an import."""
 
 _LOOK_MS = 500  # interval of checks whether the parent is alive, in case nothing else shows its end
 _SWEEP_MS = 20
@@ -106,6 +106,30 @@ def _watch(control_fd: int, controller: int, server: int) -> None:
         _drain(woken)
         if os.waitpid(server, os.WNOHANG)[0]:
             return
+
+
+class _TooLong(BaseException):
+    """An import takes too long; no library catches this."""
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Interrupts the block after some seconds, unless it waits inside an extension; 0 for no limit.
+
+    Raises:
+        _TooLong: it was interrupted.
+    """
+
+    def interrupt(*_: object) -> None:
+        raise _TooLong(f"it takes longer than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _wake_up_on(*numbers: signal.Signals) -> tuple[int, int]:
@@ -201,14 +225,20 @@ class _Server:
             self._spares.want(*json.loads(body))
         return True
 
-    def _import(self, path: Sequence[str], modules: Sequence[str]) -> None:
+    def _import(
+        self, path: Sequence[str], modules: Sequence[str], environ: Mapping[str, str], limits: Mapping[str, float]
+    ) -> None:
+        """Imports modules with the engine's import path and environment, some of them only if it is quick enough."""
         sys.path[:] = path
+        INHERITED.update(environ)
+        os.environ.update(environ)
         self._spares.end()  # those that replace them have the modules
         for name in modules:
             self._tell(b"I", name)
             try:
-                importlib.import_module(name)
-            except (Exception, SystemExit) as error:
+                with _limited(limits.get(name, 0.0)):
+                    importlib.import_module(name)
+            except (Exception, SystemExit, _TooLong) as error:
                 self._tell(b"F", [name, f"{type(error).__name__}: {error}"])
         self._own = {pid for pid in children_of(os.getpid()) if pid not in self.forked}
         self._tell(b"D", None)

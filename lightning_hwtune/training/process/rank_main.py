@@ -22,7 +22,7 @@ from lightning_hwtune.host.periodic_thread import repeated
 from lightning_hwtune.host.process_family import adopt_orphans, die_with_parent
 from lightning_hwtune.training.channel import Beat, Channel, Ended, Note, RankPlace, RankTask, SegmentOrder, Started
 from lightning_hwtune.training.context import current_segment, segment_context
-from lightning_hwtune.training.import_times import measured
+from lightning_hwtune.training.import_times import measured, user_code_begins
 from lightning_hwtune.training.lightning_classes import adapt_classes
 from lightning_hwtune.training.loggers.trackers import tracker_runs
 from lightning_hwtune.training.process.connection import PipeChannel
@@ -103,6 +103,7 @@ def run_segment(train: Callable[[Trial], Any], order: SegmentOrder, channel: Cha
 
         def train_in_runs() -> None:
             with tracker_runs(order, rank):
+                user_code_begins()
                 train(Trial(segment))
 
         ended = run_to_end(segment, train_in_runs)
@@ -165,6 +166,7 @@ def _prepare(task: RankTask, listener: int | None) -> Callable[[Trial], Any]:
         host_store(listener, place.port, place.address)
     # the server imported Lightning, which set the server's rank here
     rank_zero_only.rank = place.rank  # type: ignore[attr-defined]
+    user_code_begins()
     with open(task.payload, "rb") as file:
         train: Callable[[Trial], Any] = load_with_script_names(file)
     return train
