@@ -69,14 +69,14 @@ def test_a_folder_arrives_with_all_its_files(pair: Pair) -> None:
     assert digest_of(target) == digest_of(source)
 
 
-@pytest.mark.parametrize("path", ["gone.ckpt", "../secret", "/etc/passwd", "empty"])
+@pytest.mark.parametrize("path", ["gone.ckpt", "../secret", "/etc/passwd", "//etc/passwd", "empty", "a\0b"])
 def test_what_cannot_be_read_is_said_and_nothing_is_written(pair: Pair, path: str) -> None:
     (pair.roots[0].parent / "secret").touch()
     (pair.roots[0] / "empty").mkdir()
     pair.fetch(path)
     pair.run()
     assert len(pair.done) == 1
-    assert path in pair.done[0]
+    assert path in pair.done[0] or repr(path) in pair.done[0]
     assert not list(pair.roots[1].iterdir())
 
 
@@ -99,3 +99,19 @@ def test_what_is_dropped_leaves_no_part(pair: Pair) -> None:
     pair.run()
     assert not list(pair.roots[1].iterdir())
     assert not pair.done
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_what_a_killed_process_has_left_of_a_transfer_is_not_part_of_the_next(pair: Pair, is_folder: bool) -> None:
+    (pair.roots[0] / "a.ckpt").mkdir()
+    (pair.roots[0] / "a.ckpt" / "0").write_bytes(b"y")
+    part = pair.roots[1] / "a.ckpt.part"
+    if is_folder:
+        part.mkdir()
+        (part / "1").write_bytes(b"old")
+    else:
+        part.write_bytes(b"old")
+    pair.fetch("a.ckpt")
+    pair.run()
+    assert pair.done == [""]
+    assert digest_of(pair.roots[1] / "a.ckpt") == digest_of(pair.roots[0] / "a.ckpt")

@@ -42,6 +42,7 @@ class Exchange:
         waiting = self._wanted.setdefault(path, [])
         waiting.append(done)
         if len(waiting) == 1:
+            self._remove_part(path)  # of a process that was killed: a folder would get its files, too
             self._send(Fetch(path))
 
     def take(self, message: Any) -> bool:
@@ -112,7 +113,7 @@ def inside(root: Path, path: str) -> Path:
         OSError: it leads out of the folder.
     """
     parts = PurePosixPath(path).parts
-    if not parts or ".." in parts or parts[0] == "/":
+    if not parts or ".." in parts or parts[0].startswith("/") or "\0" in path:
         raise OSError(f"{path!r} is outside the study's folder")
     return root.joinpath(*parts)
 
