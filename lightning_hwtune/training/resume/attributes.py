@@ -11,10 +11,12 @@ that user code restores itself.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, final
+from weakref import WeakKeyDictionary
 
 import torch
 from torch.utils.data import Dataset
@@ -43,6 +45,10 @@ _OWNED = frozenset({"_trainer", "trainer", "_fabric", "_hparams", "_hparams_init
 _BARE = frozenset(vars(torch.nn.Module()))
 
 
+_made: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+"""The digests of the attributes of each owner when this process used it for the first time."""
+
+
 @final
 class Attributes:
     """The plain attributes of one fit."""
@@ -65,7 +71,7 @@ class Attributes:
                 self._large[key] = _seen(value)
             elif not isinstance(item, UnknownKind) and is_mutable(value):
                 self._objects[key] = value
-        self._begun.append(begun)
+        self._begun.append(begun if self._begun else _as_made(roots, begun))
 
     def state(self, roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
         """Returns the attributes that the training has changed, by place."""
@@ -107,6 +113,18 @@ class Attributes:
                     vars(owner)[name] = assigned(now, item["value"], device, is_new=item["is_new"])
                 except UnknownKind:
                     continue
+
+
+def _as_made(roots: Mapping[str, Any], begun: Mapping[str, str]) -> dict[str, str]:
+    """Returns the digests without what other trials of this process have left in objects that all of them use."""
+    found: dict[str, str] = {}
+    for place, owner in _owners(roots):
+        now = {name: begun[key] for name in _names(owner) if (key := f"{place}.{name}") in begun}
+        made = now
+        with contextlib.suppress(TypeError):  # a class without a hash
+            made = _made.setdefault(owner, now)
+        found |= {f"{place}.{name}": made[name] for name in now if name in made}
+    return found
 
 
 def common(ranks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from lightning_hwtune.training.resume.attributes import Attributes, common
 from lightning_hwtune.training.resume.hidden_states import HiddenStates
 from lightning_hwtune.training.resume.identity import check_identity, identity
 from lightning_hwtune.training.resume.loader_reload import LoaderReload
+from lightning_hwtune.training.resume.shared_objects import note_shared
 from lightning_hwtune.training.trainer_checks import check_resumed
 
 __all__ = ["STATE_KEY", "ResumeState"]
@@ -104,6 +105,7 @@ class ResumeState:
         elif not self._has_begun:
             with self._segment.clock.paused():
                 self._begins(trainer, pl_module)
+                note_shared(lightning_state.user_objects(trainer, pl_module), self._segment)
         self._has_begun, self._restored = True, {}
 
     def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
