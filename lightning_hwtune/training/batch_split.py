@@ -90,6 +90,23 @@ class BatchSplit:
                 raise ArgumentError(f"Trainer({_ACCUMULATION}=...)", trainer.accumulate_grad_batches, allowed)
             trainer.accumulate_grad_batches = self.accumulate  # it was made before the batch was divided
 
+    def weight(self, trainer: Any, batch_idx: int) -> float:
+        """Returns the factor for the loss of a batch with which the last step of an epoch is that of one batch.
+
+        Lightning divides each loss by the number of accumulated batches. At the end of an epoch there may be fewer of
+        them, or a smaller one.
+        """
+        loaders = trainer.fit_loop._combined_loader.flattened if self.accumulate > 1 else []
+        size = getattr(loaders[0], "batch_size", None) if len(loaders) == 1 else None
+        if not isinstance(size, int) or not isinstance(trainer.num_training_batches, int):
+            return 1.0
+        try:
+            rest = min(len(loaders[0].sampler), trainer.num_training_batches * size) - batch_idx * size
+        except TypeError:  # a stream has no length
+            return 1.0
+        in_step = rest + batch_idx % self.accumulate * size
+        return self.accumulate * min(size, rest) / min(self.accumulate * size, in_step) if rest > 0 else 1.0
+
     @property
     def text(self) -> str | None:
         """What the limit changes, in words; None if it changes nothing."""

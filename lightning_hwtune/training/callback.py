@@ -62,7 +62,7 @@ class RungHooks:
         self._last_round: object = None  # the callback that makes the reports, during the fit
         self._resume: ResumeState | None = None  # set for the same fit
         self._count = ResourceCount()
-        self._has_begun = False
+        self._has_begun, self._weight = False, 1.0
         self._is_between_epochs = False
         self._weights: Weights | None = None  # what the fit that reports has trained
 
@@ -228,6 +228,12 @@ class RungHooks:
         if self._resume is not None:
             self._resume.on_train_batch_start(trainer, batch_idx)
         self._count.add(trainer, batch)
+        self._weight = self._segment.batches.weight(trainer, batch_idx)
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Any) -> None:
+        """Gives batches that are accumulated for lack of memory the weight that they have in one batch."""
+        if self._segment is not None and self._weight != 1.0:
+            loss.mul_(self._weight)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Counts progress."""
