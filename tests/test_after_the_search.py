@@ -222,8 +222,16 @@ def test_a_failing_test_is_told_and_the_others_go_on(tmp_path: Path, capfd: pyte
     assert study.test(half, full, **QUIET)["test/accuracy"].tolist() == [0.5, 0.5]
     counts = [len((tmp_path / f"count_{trial}").read_text()) for trial in full]
     assert counts == [2, 1]
+    # a repetition that fails leaves the result, and the next test repeats it
+    marker.unlink()
+    frame = study.test(half, full, again=True, **QUIET)
+    assert frame["test/accuracy"].tolist() == [0.5, 0.5]
+    assert frame["failure"].tolist() == ["ValueError: no test data", ""]
+    assert "its checkpoint was tested" in study.why(bad)
+    marker.touch()
+    assert study.test(half, full, **QUIET)["failure"].tolist() == ["", ""]
     study.test(half, full, again=True, **QUIET)
-    assert [len((tmp_path / f"count_{trial}").read_text()) for trial in full] == [3, 2]
+    assert [len((tmp_path / f"count_{trial}").read_text()) for trial in full] == [5, 3]
 
 
 @pytest.mark.training

@@ -38,7 +38,7 @@ def run_test(
     from lightning_hwtune.cli.study_run import continued_by
     from lightning_hwtune.cli.study_selection import choose
     from lightning_hwtune.engine.payload import ImportedFunction
-    from lightning_hwtune.text import TO_TEST_THE_REST
+    from lightning_hwtune.text import TO_TEST_THE_REST, counted
 
     import_from_here()
     chosen = choose(dir, study, storage).study
@@ -49,3 +49,10 @@ def run_test(
         frame = chosen.test(imported, trials or None, again=again, progress=not quiet and form is Format.TABLE)
     title = f"tests of {chosen.name}"
     write_frame(form, frame=lambda: frame, data=lambda: frame.to_dict("records"), title=title, empty="")
+    failed = frame.loc[frame["failure"] != "", "trial"].tolist()
+    if failed:
+        first = chosen.state().trials[failed[0]].test_error
+        typer.echo(
+            f"{counted(len(failed), 'tests')} failed. The error of trial {failed[0]}:\n{first.rstrip()}", err=True
+        )
+        raise typer.Exit(1)

@@ -444,7 +444,7 @@ class ValueNoted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tested(Event):
-    """A function of the user has tested a trial's checkpoint. The newest test counts. Older logs lack this event.
+    """A function of the user has tested a trial's checkpoint. The newest success counts. Older logs lack this event.
 
     Attributes:
         values: the results by name; empty after an error.

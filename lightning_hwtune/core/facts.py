@@ -582,7 +582,9 @@ class StudyFacts:
 
     def _tested(self, event: ev.Tested) -> None:
         trial = self.trials[event.trial_id]
-        trial.tested, trial.test_error, trial.tested_by = event.values, event.error, event.function
+        trial.test_error = event.error
+        if not event.error or not trial.tested:  # a failed repetition leaves the earlier results
+            trial.tested, trial.tested_by = event.values, event.function
 
 
 _FOLD: dict[type[ev.Event], Callable[[StudyFacts, Any], None]] = {

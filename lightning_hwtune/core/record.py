@@ -142,7 +142,8 @@ class TrialRecord:
         segment_devices: the number of devices of its newest segment; 0 before the first.
         logged: the numbers that it had logged at its newest rung, without objectives and constraints.
         noted: the values that its training has noted with `trial.note`, by key.
-        tested: the results of the newest test of its checkpoint, see `events.Tested`. test_error: why it has none.
+        tested: the results of the newest successful test of its checkpoint, see `events.Tested`.
+        test_error: why the newest test failed; empty if it did not.
             tested_by: the name of the function that tested it.
         reference_devices: the number of devices of its first segment, or the `reference` of the policy; 0 before that.
             Its measured objectives are given at this count.

@@ -46,7 +46,8 @@ def untested(state: StudyFacts, trials: Sequence[int], *, again: bool) -> list[i
     if not trials:
         hint = "The front is empty: no fully trained trial has finite values and violates no constraint."
         raise ArgumentError("trials", list(trials), "at least one trial", hint=hint)
-    return [trial_id for trial_id in dict.fromkeys(trials) if again or not state.trials[trial_id].tested]
+    found = {trial_id: state.trials[trial_id] for trial_id in trials}
+    return [trial_id for trial_id, trial in found.items() if again or not trial.tested or trial.test_error]
 
 
 @contextlib.contextmanager

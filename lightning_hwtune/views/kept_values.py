@@ -39,7 +39,7 @@ _KEPT: Mapping[str, tuple[str, Callable[[TrialRecord], Mapping[str, Any]]]] = {
 def kept_keys(trial: TrialRecord) -> dict[str, Any]:
     """Returns the keys `test`, `test_error`, `notes` and `logged` of a trial's entry.
 
-    `test` has the results of the newest test of the trial's checkpoint, `test_error` why there are none, `notes` the
+    `test` has the results of the newest successful test, `test_error` why the newest one failed, `notes` the
     values of `trial.note`, and `logged` the other numbers that were logged at the newest rung, or at the end.
     """
     values = {key: dict(read(trial)) for key, (_, read) in _KEPT.items()}
@@ -60,7 +60,7 @@ def kept_columns(trials: Iterable[TrialRecord]) -> list[str]:
 
 
 def tests_frame(state: StudyFacts, trial_ids: Sequence[int]) -> pd.DataFrame:
-    """Returns one row per trial: its results as `test/<name>`, and why it has none."""
+    """Returns one row per trial: its results as `test/<name>`, and why its newest test failed."""
     import pandas as pd
 
     trials = [state.trials[trial_id] for trial_id in dict.fromkeys(trial_ids)]

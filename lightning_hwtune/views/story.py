@@ -190,6 +190,18 @@ def _noted(state: StudyFacts, event: ev.Noted) -> str:
     return f"note: {event.text}"
 
 
+def _value_noted(state: StudyFacts, event: ev.ValueNoted) -> str:
+    return f"noted by the training: {event.key} is {event.value}"
+
+
+def _tested(state: StudyFacts, event: ev.Tested) -> str:
+    by = f" by {event.function}" if event.function else ""
+    if event.error:
+        return f"its checkpoint was tested{by}: {first_line(event.error)}"
+    found = ", ".join(f"{name} {amount(value, '')}" for name, value in event.values.items())
+    return f"its checkpoint was tested{by}: {found}"
+
+
 _TEXT_OF: Mapping[type[ev.Event], Callable[[StudyFacts, Any], str]] = {
     ev.TrialCreated: _created,
     ev.DevicesReserved: _waits,
@@ -201,7 +213,10 @@ _TEXT_OF: Mapping[type[ev.Event], Callable[[StudyFacts, Any], str]] = {
     ev.StagePlanned: stage_text,
     ev.TrialStopped: _stopped,
     ev.Noted: _noted,
+    ev.ValueNoted: _value_noted,
+    ev.Tested: _tested,
 }
+"""The text of each event of a trial."""
 
 
 def _resource(state: StudyFacts, resource: int) -> str:

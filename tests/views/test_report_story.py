@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from paper_study import TRACEBACK, begin, make_spec
 
@@ -13,7 +15,34 @@ from lightning_hwtune.core.space import Float, Int, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
-from lightning_hwtune.views.story import why
+from lightning_hwtune.views.story import _TEXT_OF, why
+
+
+def test_each_event_of_a_trial_has_a_text():
+    kinds = [kind for kind in ev._TYPES.values() if "trial_id" in {field.name for field in dataclasses.fields(kind)}]
+    assert {ev.Tested, ev.ValueNoted, ev.Reported} <= set(kinds) <= set(_TEXT_OF)
+
+
+def test_what_a_training_noted_and_how_tests_ended_are_told(paper):
+    at = paper.log[-1].at
+    paper.log.extend(
+        [
+            ev.ValueNoted(at=at, trial_id=0, key="params", value=5.0),
+            ev.Tested(at=at, trial_id=0, values={"accuracy": 0.5}, error="", digest="", function="my_tests:run"),
+            ev.Tested(
+                at=at,
+                trial_id=0,
+                values={},
+                error="Traceback (most recent call last):\nValueError: no data",
+                digest="",
+                function="",
+            ),
+        ]
+    )
+    told = "\n".join(story(paper, 0))
+    assert "noted by the training: params is 5.0" in told
+    assert "its checkpoint was tested by my_tests:run: accuracy 0.5" in told
+    assert "its checkpoint was tested: ValueError: no data" in told
 
 
 def story(script, trial_id):
