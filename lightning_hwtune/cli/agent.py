@@ -72,7 +72,8 @@ def agent(
     from lightning_hwtune.training.process.fork_server import SHIELD
 
     if (folder is None) == (connect is None):
-        raise ArgumentError("agent", None, "either the study's folder, or --connect HOST:PORT")
+        given = "neither" if folder is None else "both"
+        raise ArgumentError("FOLDER and --connect", given, "the study's folder, or --connect HOST:PORT")
     place = address_of("--connect", connect) if connect is not None else None
     if folder is None:
         key_of(key_file)

@@ -58,22 +58,23 @@ class Replication:
         Raises:
             ArgumentError: a trial is not a fully trained one of the search.
         """
+        argument = "trial" if refit else "front"
         allowed = "fully trained trials of the search, such as those of `study.front()`"
         for trial_id in trials:
             if not 0 <= trial_id < len(facts.trials):
                 raise ArgumentError(
-                    "front", trial_id, allowed, hint=f"The study has {counted(len(facts.trials), 'trials')}."
+                    argument, trial_id, allowed, hint=f"The study has {counted(len(facts.trials), 'trials')}."
                 )
             trial = facts.trials[trial_id]
             if trial.is_replicate:
                 hint = f"Trial {trial_id} is a replicate of trial {trial.replicate_of}: repeat that one."
-                raise ArgumentError("front", trial_id, allowed, hint=hint)
+                raise ArgumentError(argument, trial_id, allowed, hint=hint)
             if trial.state is not TrialState.COMPLETED or trial.last is None:
                 at = f"{trial.resource} of {counted(facts.ladder.top, facts.ladder.unit)}"
-                raise ArgumentError("front", trial_id, allowed, hint=f"Trial {trial_id} is {trial.state} at {at}.")
+                raise ArgumentError(argument, trial_id, allowed, hint=f"Trial {trial_id} is {trial.state} at {at}.")
         if not trials:
             hint = "The front is empty: no fully trained trial has finite values and violates no constraint."
-            raise ArgumentError("front", list(trials), allowed, hint=hint)
+            raise ArgumentError(argument, list(trials), allowed, hint=hint)
         return cls(tuple(dict.fromkeys(trials)), seeds, refit)
 
     def to_dict(self) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def _check_one(
     return _ConfigFindings(first, whole, (note,) if note else (), after)
 
 
-WHAT_NEXT = "docs/failures.md, under 'After a failed check', says what to do next."
+WHAT_NEXT = "The guide's page 'What goes wrong' (docs/failures.md), 'After a failed check', says what to do next."
 """The last line of a failed check."""
 
 

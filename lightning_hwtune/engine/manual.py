@@ -94,7 +94,8 @@ class Manual:
         if self._active is not None:
             raise ArgumentError(
                 "trial", self._active[0].id, "one trial at a time",
-                hint="First call study.tell(trial) for it, or give it up with study.close().",
+                hint="If its training was interrupted, call study.close() and run the loop again: the trial continues "
+                "from its checkpoint. If it has ended, first call study.tell(trial).",
             )  # fmt: skip
         require_no_segment()
         self._session.tick()

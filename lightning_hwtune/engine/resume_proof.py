@@ -29,8 +29,8 @@ _NOT_REPEATABLE = (
 _DIFFERENT = (
     "a pause changes this training: after {at} of the check, {numbers}. Usual causes: a random generator or a "
     "counter in your own data set, sampler or callback; augmentation in persistent workers; a stream whose position is "
-    "not in the checkpoint. docs/failures.md explains them. To avoid pauses, use `ASHA(type='stopping')` or "
-    "`RunToEnd()`"
+    "not in the checkpoint. The guide explains them (docs/failures.md). To avoid pauses, use `ASHA(type='stopping')` "
+    "or `RunToEnd()`"
 )
 SAVES_NOTHING = (
     "the training saves nothing when it pauses, so a promoted trial starts again from scratch: call trial.save(state) "

@@ -264,7 +264,9 @@ def _next(state: StudyFacts, trial: TrialRecord) -> str:
         is_trained = trial.last is not None and trial.last.resource >= state.ladder.top
         if is_trained and not again and not trial.is_replicate:
             return "It has trained to the end, but its last segment was interrupted: it starts once more, only to end."
-        return f"It waits for devices, and {_allowed(state, trial.target)}{f'; {again}' if again else ''}."
+        is_open = state.closed is None
+        waits = "waits for devices" if is_open else "waits until the study runs again and devices are free"
+        return f"It {waits}, and {_allowed(state, trial.target)}{f'; {again}' if again else ''}."
     if state.closed is not None and state.closed.state == ev.SessionState.FINISHED:
         return "It was not promoted before the study ended. With more trials, the study may still promote it."
     return "It continues if a rung promotes it, or as a finisher."
