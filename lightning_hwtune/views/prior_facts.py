@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from lightning_hwtune.core.facts import StudyFacts
     from lightning_hwtune.core.searchers import ParetoPrior
 
 __all__ = ["USELESS_TEXT", "has_prior", "prior_facts"]
