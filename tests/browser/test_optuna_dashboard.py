@@ -81,6 +81,8 @@ def test_its_front_is_ours(dashboard: str, folder: Path, browser: Any) -> None:
     page.set_default_timeout(LIMIT_S * 1000)
     page.goto(f"{dashboard}/dashboard/studies/{study['study_id']}")
     page.get_by_text(re.compile("^Best Trials")).wait_for()
+    for number in front:  # they are drawn after their heading
+        page.get_by_text(re.compile(rf"^Trial {number}\b")).first.wait_for()
     text = page.locator("body").inner_text()
     page.close()
     assert sorted(map(int, re.findall(r"Trial (\d+)\s+Objective Values = ", text))) == sorted(front)

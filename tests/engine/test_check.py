@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,12 @@ def test_what_a_failed_check_lacked_can_be_set_in_the_same_process(
     with pytest.raises(hwt.TrialError, match="HWTUNE_TEST_DATA") as caught:
         study.check(train)
     assert str(caught.value).splitlines()[-1] == WHAT_NEXT
-    page, _, heading = WHAT_NEXT.partition(", under '")
+    found = re.search(r"'([^']+)' \((\S+)\), '([^']+)'", WHAT_NEXT)
+    assert found is not None
+    title, page, heading = found.groups()
     text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
-    assert f"### {heading.partition(chr(39))[0]}\n" in text
+    assert f"# {title}\n" in text
+    assert f"### {heading}\n" in text
     monkeypatch.setenv("HWTUNE_TEST_DATA", "0.5")
     assert study.check(train).logged == ("error",)
 
