@@ -100,7 +100,7 @@ def _text(command: Any, ctx: Any, words: Sequence[str], error: Exception) -> str
             return f"`{option}` is a switch, so no value follows it." if found is not None else None
         return f"`{option}` has no value; allowed: {_allowed(command, found)}."
     if kind == "MissingParameter" and parameter is not None:
-        about = _about(parameter)
+        about = _about(command, parameter)
         wanted = f"{_allowed(command, parameter)}.{about}" if _is_listed(command, parameter) else about.strip()
         return f"`{_name(parameter)}` is missing: {_lowered(wanted)}."
     if kind == "BadParameter" and parameter is not None:
@@ -119,7 +119,9 @@ def _no_such_option(command: Any, ctx: Any, words: Sequence[str], option: str) -
     numbers = [item for item in parameters if _is_argument(item) and _annotation(command, item)[0] in (int, float)]
     if numbers and _NUMBER.match(option):
         given = next((word for word in words if word.startswith(option)), option)
-        return f"`{_name(numbers[0])}` is {given}; allowed: {_allowed(command, numbers[0])}.{_about(numbers[0])}"
+        return (
+            f"`{_name(numbers[0])}` is {given}; allowed: {_allowed(command, numbers[0])}.{_about(command, numbers[0])}"
+        )
     known = [flag for item in parameters for flag in _flags(item) if flag.startswith("--")]
     meant = _near_option(option, known)
     listed = ", ".join(sorted(known))
@@ -151,7 +153,7 @@ def _bad_value(command: Any, ctx: Any, words: Sequence[str], parameter: Any, rea
         given = given[0]
     if not _is_listed(command, parameter):
         return f"`{_name(parameter)}` is {shown(given)}: {reason.removeprefix('Value error, ').rstrip('.')}."
-    hint = _about(parameter).strip()
+    hint = _about(command, parameter).strip()
     if issubclass(kind, enum.Enum):
         hint = nearest(str(given).lower(), [item.value for item in kind]).removeprefix("; ")
     elif issubclass(kind, Path):
@@ -238,8 +240,9 @@ def _name(parameter: Any) -> str:
     return max(_flags(parameter), key=len)
 
 
-def _about(parameter: Any) -> str:
-    text = str(getattr(parameter, "help", "") or "").rstrip(".")
+def _about(command: Any, parameter: Any) -> str:
+    _, info = _annotation(command, parameter)
+    text = str(getattr(parameter, "help", "") or getattr(info, "help", "") or "").rstrip(".")  # some versions drop it
     return f" {text}." if text else ""
 
 
