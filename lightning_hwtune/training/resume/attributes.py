@@ -31,6 +31,7 @@ from lightning_hwtune.training.resume.attribute_values import (
     encoded,
     is_mutable,
 )
+from lightning_hwtune.training.resume.first_digests import FirstDigests
 from lightning_hwtune.training.resume.object_walk import find
 
 __all__ = ["Attributes", "common"]
@@ -40,7 +41,6 @@ _LIBRARIES = frozenset(
 )
 _MAX_BYTES, _MAX_ITEMS = 10 * 1000**2, 10_000  # of one attribute
 _MOST = {False: (100_000, 50 * 1000**2), True: (20_000, 20 * 1000**2)}  # items and bytes in all; True: of data sets
-_ABSENT = ""
 _OWNED = frozenset({"_trainer", "trainer", "_fabric", "_hparams", "_hparams_initial", "_hparams_name"})
 _BARE = frozenset(vars(torch.nn.Module()))
 
@@ -54,34 +54,36 @@ class Attributes:
     """The plain attributes of one fit."""
 
     def __init__(self) -> None:
-        self._begun: list[dict[str, str]] = []  # the digests of all values at the beginning of this fit, at two times
+        self._digests = FirstDigests()
         self._objects: dict[str, Any] = {}  # the lists, tensors and so on at the second time
         self._large: dict[str, Any] = {}  # what is known of those that are too large
-        self._first: dict[str, list[str]] = {}  # of the restored ones: the same, at the beginning of the trial
         self._new: set[str] = set()  # those to which the training had assigned another object before this fit
 
     def begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the values before the sanity check and before the first epoch of this fit; both may change them."""
-        if len(self._begun) == 2:
+        self._begins(_owners(roots))
+
+    def _begins(self, owners: Sequence[tuple[str, Any]]) -> None:
+        if self._digests.is_complete:
             return
         begun: dict[str, str] = {}
-        for key, _, _, value, item in _items(roots):
+        for key, _, _, value, item in _items(owners):
             begun[key] = digest(item) if not isinstance(item, Exception) else type(value).__name__
             if isinstance(item, TooLarge):
                 self._large[key] = _seen(value)
             elif not isinstance(item, UnknownKind) and is_mutable(value):
                 self._objects[key] = value
-        self._begun.append(begun if self._begun else _as_made(roots, begun))
+        self._digests.note(_as_made(owners, begun) if self._digests.is_empty else begun)
 
     def state(self, roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
         """Returns the attributes that the training has changed, by place."""
         found: dict[str, Any] = {}
         keys: dict[int, str] = {}  # the first place of each object
-        for key, owner, name, value, item in _items(roots):
+        for key, owner, name, value, item in _items(_owners(roots)):
             same = keys.setdefault(id(value), key) if is_mutable(value) else key
             if isinstance(item, TooLarge) and self._large.get(key) != _seen(value):
                 _note(segment, owner, name)
-            first = self._first.get(key) or [begun.get(key, _ABSENT) for begun in self._begun]
+            first = self._digests.of(key)
             if isinstance(item, Exception) or digest(item) == first[-1]:
                 continue
             is_new = key in self._new or value is not self._objects.get(key)
@@ -92,17 +94,18 @@ class Attributes:
 
     def restore(self, roots: Mapping[str, Any], saved: Mapping[str, Any], device: Any) -> None:
         """Gives each attribute its saved value, unless user code has restored it or has given it another one."""
-        self.begins(roots)
-        self._first = {key: item["first"] for key, item in saved.items()}
+        found = _owners(roots)
+        self._begins(found)
+        self._digests.remember(saved)
         self._new = {key for key, item in saved.items() if item["is_new"]}
         by_place: dict[str, list[str]] = {}
         for key in saved:
             by_place.setdefault(key.rpartition(".")[0], []).append(key)
-        owners = dict(_owners(roots))
-        for place, owner in owners.items():
+        owners = dict(found)
+        for place, owner in found:
             for key in by_place.get(place, ()):
-                item, name, first = saved[key], key[len(place) + 1 :], saved[key]["first"]
-                if not any(begun.get(key, _ABSENT) in first for begun in self._begun):
+                item, name = saved[key], key[len(place) + 1 :]
+                if not self._digests.is_untouched(key):
                     continue
                 at, _, other = item["same"].rpartition(".")
                 if item["is_new"] and at in owners and other in vars(owners[at]):
@@ -115,10 +118,10 @@ class Attributes:
                     continue
 
 
-def _as_made(roots: Mapping[str, Any], begun: Mapping[str, str]) -> dict[str, str]:
+def _as_made(owners: Sequence[tuple[str, Any]], begun: Mapping[str, str]) -> dict[str, str]:
     """Returns the digests without what other trials of this process have left in objects that all of them use."""
     found: dict[str, str] = {}
-    for place, owner in _owners(roots):
+    for place, owner in owners:
         now = {name: begun[key] for name in _names(owner) if (key := f"{place}.{name}") in begun}
         made = now
         with contextlib.suppress(TypeError):  # a class without a hash
@@ -154,10 +157,10 @@ def _seen(value: Any) -> tuple[Any, ...]:
     return id(value), size, value._version if is_counted else 0
 
 
-def _items(roots: Mapping[str, Any]) -> Iterator[tuple[str, Any, str, Any, Any]]:
+def _items(owners: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any, str, Any, Any]]:
     """Yields the key, owner, name, value and encoded value of each attribute; an exception if it is not kept."""
     left = {kind: list(most) for kind, most in _MOST.items()}
-    for place, owner in _owners(roots):
+    for place, owner in owners:
         shared = left[isinstance(owner, Dataset)]
         for name in _names(owner):
             value = vars(owner).get(name)

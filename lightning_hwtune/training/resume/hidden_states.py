@@ -18,12 +18,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.resume.attribute_values import TooLarge, UnknownKind, assigned, digest, encoded
+from lightning_hwtune.training.resume.first_digests import FirstDigests
 from lightning_hwtune.training.resume.object_walk import find
 
 __all__ = ["HiddenStates"]
 
 _STATE, _BUFFERS = "state_dict()", "buffers()"
-_ABSENT = ""
 _MIN_BYTES, _MAX_ITEMS = 10 * 1000**2, 1_000_000
 _CLOSED = frozenset({"lightning", "pytorch_lightning", "lightning_fabric", "lightning_hwtune", "torchmetrics"})
 _SAVED_ELSEWHERE = frozenset({
@@ -36,13 +36,12 @@ class HiddenStates:
     """The hidden states of one fit."""
 
     def __init__(self) -> None:
-        self._begun: list[dict[str, str]] = []  # the digests at the beginning of this fit, at two times
-        self._first: dict[str, list[str]] = {}  # of the restored ones: the same, at the beginning of the trial
+        self._digests = FirstDigests()
 
     def begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the states before the sanity check and before the first epoch of this fit."""
-        if len(self._begun) < 2:
-            self._begun.append({
+        if not self._digests.is_complete:
+            self._digests.note({
                 key: type(item).__name__ if isinstance(item, Exception) else digest(item)
                 for key, _, item in _items(roots)
             })  # fmt: skip
@@ -55,7 +54,7 @@ class HiddenStates:
                 _note(segment, owner, _limit(roots))
             if isinstance(item, Exception):
                 continue
-            first = self._first.get(key) or [begun.get(key, _ABSENT) for begun in self._begun]
+            first = self._digests.of(key)
             if digest(item) != first[-1]:
                 found[key] = {"value": item, "first": first}
         return found
@@ -63,10 +62,10 @@ class HiddenStates:
     def restore(self, roots: Mapping[str, Any], saved: Mapping[str, Any], device: Any) -> None:
         """Restores each state, unless user code has done so or has given it another value."""
         self.begins(roots)
-        self._first = {key: item["first"] for key, item in saved.items()}
+        self._digests.remember(saved)
         for place, owner, kind in list(_hidden(roots)):
             key = f"{place}.{kind}"
-            if key in saved and any(begun.get(key, _ABSENT) in saved[key]["first"] for begun in self._begun):
+            if key in saved and self._digests.is_untouched(key):
                 _load(owner, kind, assigned(None, saved[key]["value"], device, is_new=True))
 
 

@@ -61,7 +61,7 @@ class ResumeState:
         self._reload.before_fit(trainer)
         if self._is_resumed:  # before Lightning restores the optimizers
             param_groups.add_groups(trainer, pl_module, self._restored.get("groups", ()))
-        self._begins(trainer, pl_module)
+        self._begins(lightning_state.user_objects(trainer, pl_module))
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
         """Refuses a checkpoint of another trial, and keeps the state that `save` added.
@@ -104,8 +104,9 @@ class ResumeState:
             self._restore(trainer, pl_module)
         elif not self._has_begun:
             with self._segment.clock.paused():
-                self._begins(trainer, pl_module)
-                note_shared(lightning_state.user_objects(trainer, pl_module), self._segment)
+                roots = lightning_state.user_objects(trainer, pl_module)
+                self._begins(roots)
+                note_shared(roots, self._segment)
         self._has_begun, self._restored = True, {}
 
     def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
@@ -176,9 +177,8 @@ class ResumeState:
                 states = ranks[self._segment.rank] if is_same_size else common(ranks)
                 kept.restore(roots, states, pl_module.device)
 
-    def _begins(self, trainer: Any, pl_module: Any) -> None:
+    def _begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the values before the sanity check and before the first epoch of this fit; both may change them."""
-        roots = lightning_state.user_objects(trainer, pl_module)
         self._attributes.begins(roots)
         self._hidden.begins(roots)
 
