@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeGuard, final
 
-__all__ = ["LOCAL", "ONE_DEVICE", "Allocation"]
+__all__ = ["LOCAL", "ONE_DEVICE", "Allocation", "powers_up_to"]
 
 LOCAL = "local"
 """The name of the instance type of a pool on this host."""
@@ -62,3 +62,8 @@ def _is_count(value: object) -> TypeGuard[int]:
 
 
 ONE_DEVICE = Allocation(1)
+
+
+def powers_up_to(most: int) -> tuple[int, ...]:
+    """Returns the powers of two up to a positive number of devices: 1, 2, 4, and so on."""
+    return tuple(2**power for power in range(most.bit_length()))

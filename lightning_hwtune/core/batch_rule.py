@@ -18,9 +18,14 @@ from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.parameters import Choice, Int, NumDevices, Parameter
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["BatchRule"]
+__all__ = ["BatchRule", "is_batch_size"]
 
 _MAX_BATCH_SIZES = 1_000_000  # all batch sizes are listed; a larger range is probably not one of batch sizes
+
+
+def is_batch_size(name: str) -> bool:
+    """Return whether a parameter of this name is a batch size: "batch_size", or "something.batch_size"."""
+    return name.rpartition(".")[2] == "batch_size"
 
 
 @final

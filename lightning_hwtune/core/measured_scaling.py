@@ -22,6 +22,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from lightning_hwtune.core.batch_rule import is_batch_size
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint
 from lightning_hwtune.core.record import TrialRecord, Unit
@@ -230,7 +231,7 @@ def _units(spec: StudySpec, batch: int, largest: int) -> float:
 
 def batch_keys(spec: StudySpec, config: Mapping[str, Any]) -> list[str]:
     """Returns the names of the batch sizes that a configuration has."""
-    keys = spec.space.batch_size_keys or [name for name in spec.space if name.rpartition(".")[2] == "batch_size"]
+    keys = spec.space.batch_size_keys or [name for name in spec.space if is_batch_size(name)]
     return [key for key in keys if type(config.get(key)) is int]
 
 

@@ -22,7 +22,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from lightning_hwtune.core.batch_rule import BatchRule
+from lightning_hwtune.core.batch_rule import BatchRule, is_batch_size
 from lightning_hwtune.core.combinations import Combinations
 from lightning_hwtune.core.conditions import Conditions
 from lightning_hwtune.core.parameters import (
@@ -114,7 +114,7 @@ class SearchSpace(Mapping[str, Parameter]):
         self._trainer_keys = _trainer_keys(self._params)
         self._devices_key = devices[0] if devices else None
         self._instance_key = instances[0] if instances else None
-        batch_sizes = tuple(name for name in self._params if name.rpartition(".")[2] == "batch_size")
+        batch_sizes = tuple(name for name in self._params if is_batch_size(name))
         self._rule = BatchRule(devices[0], batch_sizes) if devices and batch_sizes else None
         self._conditions = Conditions.of(self._params)
         # computed when first needed, because `constrained(None)` must work on a space in which nothing divides

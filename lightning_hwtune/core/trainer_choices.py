@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lightning_hwtune.core.batch_rule import is_batch_size
 from lightning_hwtune.core.parameters import Accumulation, Choice, Int, TrainerChoice
 from lightning_hwtune.core.parameters.trainer_choices import on_devices
 from lightning_hwtune.core.space import SearchSpace
@@ -39,9 +40,7 @@ def check_batch_sizes(space: SearchSpace, counts: Sequence[int]) -> None:
     Raises:
         ArgumentError: no trial could train.
     """
-    for key in space:
-        if key.rpartition(".")[2] != "batch_size":
-            continue
+    for key in filter(is_batch_size, space):
         sizes = list(_sizes(space, key))
         if sizes and not any(size % count == 0 for size in sizes for count in counts):
             numbers = " or ".join(map(str, counts))
@@ -60,9 +59,7 @@ def trainer_arguments(space: SearchSpace, config: Mapping[str, Any], n_devices: 
 
 def _check_batches(space: SearchSpace, name: str, parameter: Accumulation, counts: Sequence[int]) -> None:
     """Refuses a global batch size that some number of devices divides, but not with every number of batches."""
-    for key in space:
-        if key.rpartition(".")[2] != "batch_size":
-            continue
+    for key in filter(is_batch_size, space):
         for size in _sizes(space, key):
             for count in (count for count in counts if size % count == 0):
                 for option in parameter.options:

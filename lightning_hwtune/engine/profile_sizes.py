@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
 
+from lightning_hwtune.core.allocation import powers_up_to
 from lightning_hwtune.core.hardware.policy import divides
+from lightning_hwtune.core.measured_scaling import batch_keys
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.text import counted
 
-__all__ = ["ProfileSize", "batch_keys", "profile_sizes"]
+__all__ = ["ProfileSize", "profile_sizes"]
 
 
 @final
@@ -32,12 +34,6 @@ class ProfileSize:
     devices: int
     config: Mapping[str, Any]
     is_whole: bool
-
-
-def batch_keys(spec: StudySpec, config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the names of the batch sizes that a configuration has."""
-    keys = spec.space.batch_size_keys or [name for name in config if name.rpartition(".")[2] == "batch_size"]
-    return tuple(key for key in keys if type(config.get(key)) is int)
 
 
 def profile_sizes(
@@ -94,8 +90,7 @@ def _counts(
             raise ArgumentError("global_batch", whole, allowed, hint=hint)
     if given:
         return sorted(set(given))
-    powers = [1 << power for power in range(most.bit_length()) if 1 << power <= most]
-    counts = spec.space.device_counts or powers
+    counts = spec.space.device_counts or powers_up_to(most)
     if whole is not None:
         return [count for count in counts if whole % count == 0 and whole >= count and count <= most] or [1]
     return [count for count in counts if count <= most and divides(spec.space, config, count)] or [1]

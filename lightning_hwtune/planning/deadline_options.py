@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, final
 
+from lightning_hwtune.core.allocation import powers_up_to
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, FixedAllocation
@@ -89,7 +90,7 @@ def deadline_advice(
         unit_s: seconds of one unit of the scheduler's resource on one device. start_s: seconds to start a segment.
         most: how many devices the pool can have, for the same money; None for those that it has.
     """
-    counts = [2**power for power in range(pool.size.bit_length()) if 2**power <= pool.size]
+    counts = powers_up_to(pool.size)
     known = [count for number, count in enumerate(counts) if set(counts[: number + 1]) <= speeds.keys()]
     fitting = [way for way in WIDER if pool.size < way.n_devices(pool.size) <= (most or pool.size)]
     ways = (

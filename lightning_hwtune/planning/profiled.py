@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
+from lightning_hwtune.core.allocation import powers_up_to
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingProfile
 from lightning_hwtune.core.measured_scaling import batch_keys, fitted_scaling, scaling_points, unit_seconds
@@ -70,7 +71,7 @@ def studied_speeds(state: StudyFacts, most: int) -> StudiedSpeeds:
     points = list(scaling_points(state))
     has_batches = any(batch_keys(state.spec, trial.config) for trial in state.trials)
     if points and not has_batches:  # the batch of the points then stands for any, so all numbers may share it
-        shared = math.lcm(points[0].global_batch, *_powers(most))
+        shared = math.lcm(points[0].global_batch, *powers_up_to(most))
         points = [dataclasses.replace(point, global_batch=shared) for point in points]
     batches = {point.global_batch for point in points if point.devices == 1}
     if not batches:
@@ -93,17 +94,13 @@ def _completed(
 ) -> tuple[dict[int, float], tuple[str, ...]]:
     """Returns the measured speeds, and the predicted ones of powers of two up to `most`, with notes."""
     speeds = {count: speed for count, speed in sorted(measured.items()) if count <= most}
-    counts = [count for count in _powers(most) if count not in measured]
+    counts = [count for count in powers_up_to(most) if count not in measured]
     try:
         model = fit()
     except ArgumentError as error:
         return speeds, (f"no speed is predicted: {error}",) if counts else ()
     predicted, notes = _predicted(model, counts, batch, one_s)
     return dict(sorted((speeds | predicted).items())), notes
-
-
-def _powers(most: int) -> list[int]:
-    return [2**power for power in range(most.bit_length()) if 2**power <= most]
 
 
 def _predicted(

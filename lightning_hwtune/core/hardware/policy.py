@@ -7,7 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.allocation import Allocation, powers_up_to
+from lightning_hwtune.core.batch_rule import is_batch_size
 from lightning_hwtune.core.hardware.moment import Moment
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.hardware.stage import StageMoment
@@ -138,7 +139,7 @@ def powers_of_two(policy: AllocationPolicy, most: int | None, pool: Pool) -> tup
     if most is not None and most > pool.size:
         allowed = f"at most {pool.size}, the number of devices in the pool, or None"
         raise ArgumentError(f"{type(policy).__name__}.max_devices", most, allowed)
-    return tuple(2**power for power in range((most or pool.size).bit_length()) if 2**power <= (most or pool.size))
+    return powers_up_to(most or pool.size)
 
 
 def divides(space: SearchSpace, config: Mapping[str, Any], count: int) -> bool:
@@ -148,5 +149,5 @@ def divides(space: SearchSpace, config: Mapping[str, Any], count: int) -> bool:
     """
     if space.devices_key is not None:
         return space.allows({**config, space.devices_key: count})
-    sizes = (config[name] for name in space if name in config and name.rpartition(".")[2] == "batch_size")
+    sizes = (config[name] for name in space if name in config and is_batch_size(name))
     return all(size % count == 0 for size in sizes if isinstance(size, int))
