@@ -222,13 +222,14 @@ class StudyReading:
         from lightning_hwtune.views.story import why
         from lightning_hwtune.views.study_location import located
 
-        self._trial(trial_id)
-        return located(why(self.state(), self._reader.events(trial_id), trial_id), self.dir, self._storage)
+        state = self.state()
+        state.require_trial(trial_id)
+        return located(why(state, self._reader.events(trial_id), trial_id), self.dir, self._storage)
 
     @checked_call("Study.logs")
     def logs(self, trial_id: int) -> Path:
         """Returns the folder with a trial's output: one file per segment and rank."""
-        self._trial(trial_id)
+        self.state().require_trial(trial_id)
         return self._files.trial_dir(trial_id) / "logs"
 
     @checked_call("Study.plot")
@@ -295,9 +296,6 @@ class StudyReading:
             return self._reader.state(self._spec)
         except StudyNotFoundError:
             return None
-
-    def _trial(self, trial_id: int) -> None:
-        self.state().require_trial(trial_id)
 
     def __getattr__(self, name: str) -> NoReturn:
         raise unknown_attribute("Study", name, dir(type(self)))

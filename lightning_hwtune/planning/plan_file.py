@@ -144,10 +144,8 @@ class PlanFile:
             )
         if (self.policy == SEER or self.stages) and not isinstance(spec.scheduler, SuccessiveHalving):
             hint = "Write `scheduler: successive_halving` into the study file, and make the plan again."
-            given, name = (
-                SCHEDULER_REGISTRY.name_of(type(spec.scheduler)),
-                "SEER-style" if self.policy == SEER else self.policy,
-            )
+            given = SCHEDULER_REGISTRY.name_of(type(spec.scheduler))
+            name = "SEER-style" if self.policy == SEER else self.policy
             raise ArgumentError("--plan", f"a {name} plan", f"another plan with the scheduler {given}", hint=hint)
         if self.policy != SEER and not self.stages and device_share(self.devices).denominator != 1:
             raise ArgumentError("--plan", f"{self.devices} device per trial", "complete devices per trial")

@@ -96,16 +96,21 @@ class BatchSplit:
         Lightning divides each loss by the number of accumulated batches. At the end of an epoch there may be fewer of
         them, or a smaller one.
         """
-        loaders = trainer.fit_loop._combined_loader.flattened if self.accumulate > 1 else []
-        size = getattr(loaders[0], "batch_size", None) if len(loaders) == 1 else None
-        if not isinstance(size, int) or not isinstance(trainer.num_training_batches, int):
+        if self.accumulate == 1:
             return 1.0
+        from lightning_hwtune.training.lightning_internals import sized_loader
+
+        loader = sized_loader(trainer)
+        if loader is None or not isinstance(trainer.num_training_batches, int):
+            return 1.0
+        size = loader.batch_size
         try:
-            rest = min(len(loaders[0].sampler), trainer.num_training_batches * size) - batch_idx * size
+            rest = min(len(loader.sampler), trainer.num_training_batches * size) - batch_idx * size
         except TypeError:  # a stream has no length
             return 1.0
         in_step = rest + batch_idx % self.accumulate * size
-        return self.accumulate * min(size, rest) / min(self.accumulate * size, in_step) if rest > 0 else 1.0
+        weight: float = self.accumulate * min(size, rest) / min(self.accumulate * size, in_step) if rest > 0 else 1.0
+        return weight
 
     @property
     def text(self) -> str | None:

@@ -41,6 +41,7 @@ __all__ = [
     "replace_callback_metrics",
     "reserved_gpu_bytes",
     "samples_per_batch",
+    "sized_loader",
     "skip_evaluation",
     "skip_training",
     "sum_over_ranks",
@@ -186,9 +187,15 @@ def batches_per_epoch(trainer: Any, own: OwnLimits) -> float:
 
 def samples_per_batch(trainer: Any) -> float:
     """Returns how many samples a training batch has on this rank, from its loader; NaN if the loader has no size."""
+    loader = sized_loader(trainer)
+    return math.nan if loader is None else float(loader.batch_size)
+
+
+def sized_loader(trainer: Any) -> Any:
+    """Returns the training loader; None if there are several, or if it has no batch size."""
     loaders = _flat(trainer.train_dataloader)
-    size = getattr(loaders[0], "batch_size", None) if len(loaders) == 1 else None
-    return float(size) if isinstance(size, int) else math.nan
+    is_sized = len(loaders) == 1 and isinstance(getattr(loaders[0], "batch_size", None), int)
+    return loaders[0] if is_sized else None
 
 
 def batches_left_out(trainer: Any, own: OwnLimits) -> tuple[float, float]:

@@ -17,9 +17,10 @@ def kept_parameters(state: StudyFacts, event: ev.TrialCreated) -> str:
     if event.draw is None or event.replicate_of is not None:
         return ""
     space = state.spec.space
-    names = [name for name in event.config if isinstance(space[name], Float)]
+    numbers = [(name, value) for name, value in event.config.items() if isinstance(space[name], Float)]
     for earlier in state.trials[: event.trial_id]:
-        kept = [name for name in names if name in earlier.config and earlier.config[name] == event.config[name]]
+        config = earlier.config
+        kept = [name for name, value in numbers if config.get(name) == value]
         if kept and earlier.replicate_of is None:
             verb = "is that" if len(kept) == 1 else "are those"
             why = "a draw may change only some parameters of a good trial"

@@ -257,7 +257,7 @@ def trial_entries(state: StudyFacts, trial_ids: Collection[int] | None = None) -
             state.ladder.unit: trial.resource,
             "target": trial.target,
             "devices": trial.num_devices,
-            "max_per_device_batch": trial.max_per_device_batch,
+            _LIMIT: trial.max_per_device_batch,
             "segments": trial.segment,
             "objectives": {
                 name: trial.last.values[name] if trial.last else None for name in state.spec.objectives.names

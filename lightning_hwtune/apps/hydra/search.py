@@ -151,7 +151,7 @@ def _take(search: Search, override: Override) -> None:
     if isinstance(sweep, IntervalSweep):
         search.parameters[name], search.keys[name] = _interval(name, sweep, tags, when), Key(text)
     elif isinstance(sweep, RangeSweep) and not sweep.shuffle:
-        search.parameters[name], search.keys[name] = _range(name, sweep, when), Key(text)
+        search.parameters[name], search.keys[name] = _range(name, sweep, tags, when), Key(text)
     else:
         is_shuffled = bool(getattr(sweep, "shuffle", False))
         search.parameters[name], options = _choice(name, override, is_shuffled, when)
@@ -266,13 +266,13 @@ def _interval(name: str, sweep: IntervalSweep, tags: Tags, when: Mapping[str, An
         raise _located(name, error) from None
 
 
-def _range(name: str, sweep: RangeSweep, when: Mapping[str, Any] | None) -> Parameter:
+def _range(name: str, sweep: RangeSweep, tags: Tags, when: Mapping[str, Any] | None) -> Parameter:
     """Converts a range, which excludes its end as in Python."""
     values = sweep.range()
     try:
         if isinstance(values, range) and values and values[0] != values[-1]:
             low, high = sorted((values[0], values[-1]))
-            return Int(low, high, log="log" in sweep.tags, step=abs(values.step), when=when)
+            return Int(low, high, log=tags.is_log, step=abs(values.step), when=when)
         return Choice(_bounded(name, values), when=when)
     except ArgumentError as error:
         raise _located(name, error) from None
