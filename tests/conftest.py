@@ -31,6 +31,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # as in an activated environment, which the commands in messages depend on
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
+# as in the Makefile: sums are then added in the same order in segments and in the trainings that they are compared with
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # no time limit for a single example: a loaded machine must not turn a property into a failure
 settings.register_profile("hwtune", deadline=None)
 settings.load_profile("hwtune")

@@ -11,12 +11,13 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, Self
+
+from local_server import free_port
 
 __all__ = ["PASSWORD", "USER", "PostgresServer", "postgres_programs"]
 
@@ -46,7 +47,7 @@ class PostgresServer:
         if os.geteuid() == 0:
             shutil.chown(self._folder, "nobody", "nogroup")
             self._as = {"user": "nobody", "group": "nogroup", "extra_groups": []}
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self) -> Self:
         with tempfile.TemporaryDirectory() as folder:
@@ -143,9 +144,3 @@ class PostgresServer:
         name = f"s{next(self._numbers)}"
         self.execute(f"CREATE SCHEMA {name}")
         return f"{self.url()}?options=-csearch_path%3D{name}"
-
-
-def _free_port() -> int:
-    with contextlib.closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

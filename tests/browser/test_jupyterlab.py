@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -14,6 +11,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from local_server import free_port, serving
 
 import lightning_hwtune as hwt
 
@@ -51,27 +49,18 @@ def lab(tmp_path: Path) -> Iterator[str]:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text.strip()) for text in CELLS])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "study.ipynb")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     places = {name: str(tmp_path / "jupyter" / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}"]
     options = ["--ServerApp.port_retries=0", "--IdentityProvider.token=known", f"--ServerApp.root_dir={tmp_path}"]
     quiet = ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    with (tmp_path / "output").open("w") as output:
-        process = subprocess.Popen(
-            [*command, *options, *quiet], stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **places}
-        )
-    try:
-        deadline = time.monotonic() + LIMIT_S
-        while not answers(f"http://127.0.0.1:{port}/api?token=known"):
-            is_late = process.poll() is not None or time.monotonic() > deadline
-            assert not is_late, (tmp_path / "output").read_text()
-            time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}/lab/tree/study.ipynb?token=known&reset"
-    finally:
-        process.terminate()
-        process.wait(30)
+    address = f"http://127.0.0.1:{port}"
+
+    def is_up() -> bool:
+        return answers(f"{address}/api?token=known")
+
+    with serving([*command, *options, *quiet], tmp_path / "output", is_up, LIMIT_S, places):
+        yield f"{address}/lab/tree/study.ipynb?token=known&reset"
 
 
 def answers(address: str) -> bool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 pytest.importorskip("playwright")
 pytest.importorskip("optuna_dashboard")
+from local_server import free_port, serving
 from page_actions import printed
 from stored import Stored
 from typer.testing import CliRunner
@@ -42,22 +41,10 @@ def dashboard(folder: Path, tmp_path: Path) -> Iterator[str]:
     storage = f"sqlite:///{tmp_path / 'optuna.db'}"
     result = CliRunner().invoke(app, ["export", "--to", "optuna", storage, "--dir", str(folder)])
     assert result.exit_code == 0, result.output
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [str(Path(sys.executable).with_name("optuna-dashboard")), storage, "--port", str(port)]
-    with (tmp_path / "output").open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        deadline = time.monotonic() + LIMIT_S
-        while not is_open(port):
-            is_late = process.poll() is not None or time.monotonic() > deadline
-            assert not is_late, (tmp_path / "output").read_text()
-            time.sleep(0.2)
+    with serving(command, tmp_path / "output", lambda: is_open(port), LIMIT_S):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def is_open(port: int) -> bool:
