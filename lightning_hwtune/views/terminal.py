@@ -211,7 +211,9 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     devices = f"{duration(entry['device_s'])} of device time, {duration(entry['useful_device_s'])} of it useful"
     yield "time", f"{duration(entry['wall_s'])}; {devices}"
     if entry["time_left_s"] is not None:
-        yield "left", f"about {duration(entry['time_left_s'])}"
+        between = entry["time_left_range_s"]
+        text = f", probably between {duration(between[0])} and {duration(between[1])}" if between else ""
+        yield "left", f"about {duration(entry['time_left_s'])}{text}"
     if "waits_for" in entry:
         yield "waits for", f"{entry['waits_for']}: none is ready, so nothing trains"
     if entry["cost_usd"] is not None:
