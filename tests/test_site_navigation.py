@@ -1,4 +1,4 @@
-"""The navigation of the site and the links of its pages: a reader who knows Optuna finds what Optuna has in two clicks."""
+"""The navigation of the site and the links of its pages: what Optuna users look for is two clicks from the home page."""
 
 from __future__ import annotations
 

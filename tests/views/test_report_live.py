@@ -92,7 +92,7 @@ def test_the_lines_of_the_paper_study():
     left = [line for line in lines if " left" in line]  # at the end of the first segment, and about ten seconds later
     assert [line[:12].strip() for line in left] == ["1.2 s", "12 s"]
     assert re.search(
-        r" 2 of 4 trials · 0 fully trained · 1.2 s so far, about \d+ s left · 1 epoch \(3 % of the 36 for full training",
+        r" 2 of 4 trials · 0 fully trained · 1.2 s so far, about \d+ s left · 1 epoch \(3 % of the 36 for",
         left[0],
     )
     lines = [line for line in lines if line not in left]
