@@ -1,4 +1,4 @@
-"""The navigation of the site and the links of its pages: what Optuna users look for is two clicks from the home page."""
+"""The navigation of the site and the links of its pages: two clicks lead to what Optuna users look for."""
 
 from __future__ import annotations
 
