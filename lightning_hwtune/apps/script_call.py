@@ -6,17 +6,19 @@ Unlike in a terminal, no user answers questions, and an exit with an error becom
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, TextIO, final
 
 from lightning_hwtune.errors import TrialError
 from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.segment_end import interrupt_in
 
-__all__ = ["ended_by_exit", "no_input", "run_as_main", "script_arguments", "segment_of_app"]
+__all__ = ["ended_by_exit", "module_file", "no_input", "run_as_main", "script_arguments", "segment_of_app"]
 
 _N_KEPT = 4000  # characters kept of the last output on standard error
 
@@ -40,6 +42,20 @@ def run_as_main(target: str, arguments: Sequence[str], *, is_module: bool = Fals
             runpy.run_module(target, run_name="__main__", alter_sys=True)
         else:
             runpy.run_path(target, run_name="__main__")
+
+
+def module_file(name: str) -> Path | None:
+    """Return the file that `python -m name` runs; None if there is none. Nothing is imported."""
+    found, path = None, None
+    for n in range(1, name.count(".") + 2):
+        full_name = ".".join(name.split(".")[:n])
+        found = importlib.machinery.PathFinder.find_spec(full_name, path)
+        if found is None:
+            return None
+        path = found.submodule_search_locations
+    if path is not None:  # a package
+        return module_file(f"{name}.__main__")
+    return Path(found.origin) if found is not None and found.has_location and found.origin else None
 
 
 @contextlib.contextmanager

@@ -46,7 +46,9 @@ def cli_tune(
     ] = None,
     config: Annotated[
         list[Path] | None,
-        typer.Option("--config", help="A configuration file, as for the script; may be repeated.", show_default=False),
+        typer.Option(
+            "--config", "-c", help="A configuration file, as for the script; may be repeated.", show_default=False
+        ),
     ] = None,
     script: Annotated[
         Path | None,
@@ -55,6 +57,15 @@ def cli_tune(
             exists=True,
             dir_okay=False,
             help="The script that calls LightningCLI; not needed if the configuration has class paths.",
+            show_default=False,
+        ),
+    ] = None,
+    module: Annotated[
+        str | None,
+        typer.Option(
+            "--module",
+            "-m",
+            help="The module that calls LightningCLI, for a script that `python -m` starts.",
             show_default=False,
         ),
     ] = None,
@@ -81,6 +92,8 @@ def cli_tune(
     spell_by(CLI_TUNE_SPELLING)
     configs, overrides = _split(words or (), config or ())
     import_from_here()
+    if module is not None:
+        _check_module(module, script)
     if script is not None:
         sys.path.insert(0, str(script.resolve().parent))  # modules to preload may be next to the script
     given = {"study": study, "dir": dir, **limits}
@@ -88,7 +101,7 @@ def cli_tune(
         configs,
         space,
         overrides,
-        script=script,
+        script=module or script,
         subcommand=("fit",) if subcommand else (),
         given={**given, "check": check},
     )
@@ -99,13 +112,24 @@ def cli_tune(
         for line in prepared.notes:
             typer.echo(line)
     command = ["cli-tune", *map(str, configs), *overrides, *(() if subcommand else ("--no-subcommand",))]
-    again = command_line(command, {"space": space, "script": script, "check": check, **given})
+    again = command_line(command, {"space": space, "script": script, "module": module, "check": check, **given})
     failed = run_and_show(
         begun, prepared.settings, prepared.run_kwargs(), again,
         quiet=quiet, write=lambda: write_best(begun, prepared.segment),
     )  # fmt: skip
     if failed is not None:
         raise failed
+
+
+def _check_module(module: str, script: Path | None) -> None:
+    """Refuse a module that `python -m` would not find, or that is given together with a script."""
+    from lightning_hwtune.apps.script_call import module_file
+
+    if script is not None:
+        raise typer.BadParameter("give either --script or --module")
+    if module_file(module) is None:
+        hint = f"the folder of {module.partition('.')[0]!r} must be the working directory or on PYTHONPATH"
+        raise typer.BadParameter(f"there is no module {module!r} that `python -m` could start; {hint}")
 
 
 def _split(words: Sequence[str], options: Sequence[Path]) -> tuple[list[Path], list[str]]:

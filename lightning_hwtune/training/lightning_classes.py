@@ -7,7 +7,8 @@ These behaviours take effect before any callback is called, so a callback could 
 - After Ctrl-C, a Trainer ends the process with status 1, and after SIGTERM with status 0. In a segment the status is
   the one that shells use, 130 or 143. Only a loop with `study.ask` ends with it; other segments report the signal.
 - LightningCLI's `SaveConfigCallback` refuses to train if its file already exists. In a segment the existing file is
-  kept: it comes from the trial's first segment or from another run. A check saves no such file.
+  kept: it comes from the trial's first segment or from another run. A check saves no such file. A subclass with its own
+  `setup` usually repeats the refusal, so after the first segment `already_saved` is set for it.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def adapt_classes(package: str) -> None:
             _replace(cls, "_get_next_version", _next_version)
     if (cls := getattr(sys.modules.get(f"{package}.cli"), "SaveConfigCallback", None)) is not None:
         _replace(cls, "setup", _save_config)
+        _replace(cls, "__init__", _skip_saved)
     calls = sys.modules.get(f"{package}.trainer.call")
     if calls is not None:
         _replace(calls, "_call_and_handle_interrupt", _with_status)
@@ -76,6 +78,13 @@ def _with_status(_: ActiveSegment, original: Callable[..., Any], *args: Any, **k
         elif is_sigterm(stop):
             stop.code = 128 + signal.SIGTERM
         raise
+
+
+def _skip_saved(segment: ActiveSegment, original: Callable[..., Any], callback: Any, *args: Any, **kwargs: Any) -> None:
+    original(callback, *args, **kwargs)
+    has_own_setup = not hasattr(type(callback).setup, _MARK)
+    if has_own_setup and (segment.order.segment > 1 or segment.order.probe_batches is not None):
+        callback.already_saved = True
 
 
 def _save_config(

@@ -34,7 +34,11 @@ _RAISED = (
     "the app failed after the shortened training of the check ({error}), so its return value is checked at the end of "
     "the first trial"
 )
-_NO_VALUE = "Return it from the function that hydra.main decorates, and raise errors instead of returning nothing."
+_NO_VALUE = (
+    "Return it from the function that hydra.main decorates, and raise errors instead of returning nothing. If the app "
+    "logs the value, leave main as it is and name the metric: "
+    "'hydra.sweeper.hwtune.objectives=[{metric: val_loss, mode: min}]'"
+)
 
 
 @final

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lightning_hwtune.apps.script_call import module_file
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["fixed_arguments_refused"]
@@ -26,11 +28,13 @@ def fixed_arguments_refused(script: str | None, config: str, values: Mapping[str
     """Refuse, in this context, arguments that do not contain the trial's configuration, or that change its values.
 
     Args:
-        script: path of the script; its text decides which of Lightning's two packages are imported here.
+        script: path of the script, or the name of a module; its text decides which of Lightning's two packages
+            are imported here.
         config: path of the trial's configuration, as it stands in `sys.argv`.
         values: dotted name -> value that the configuration gives to each searched parameter.
     """
-    text = Path(script).read_text(encoding="utf-8", errors="replace") if script is not None else ""
+    file = _file(script) if script is not None else None
+    text = file.read_text(encoding="utf-8", errors="replace") if file is not None else ""
     used = (
         module
         for package, module in zip(_PACKAGES, _MODULES, strict=True)
@@ -63,6 +67,10 @@ def _checked(cls: Any, config: str, values: Mapping[str, Any]) -> Iterator[None]
         yield
     finally:
         cls.parse_arguments = original
+
+
+def _file(script: str) -> Path | None:
+    return Path(script) if os.path.isabs(script) else module_file(script)
 
 
 def _is_plain(value: Any) -> bool:

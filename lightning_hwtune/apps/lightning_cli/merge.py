@@ -21,8 +21,11 @@ from lightning_hwtune.errors import ArgumentError
 __all__ = ["merged_config"]
 
 
-def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequence[str]) -> ConfigTree:
+def merged_config(configs: Sequence[Path], script: str | None, subcommand: Sequence[str]) -> ConfigTree:
     """Return the configuration that the script uses when it is called with these files, in this order.
+
+    Args:
+        script: an absolute path, the name of a module, or None, as for `run_script`.
 
     Raises:
         ArgumentError: the script's parser refuses the files; the message contains its last output.
@@ -30,7 +33,7 @@ def merged_config(configs: Sequence[Path], script: Path | None, subcommand: Sequ
     files = [word for path in configs for word in ("--config", str(path))]
     with tempfile.TemporaryDirectory(prefix="hwtune-merge-") as folder:
         target = Path(folder) / "merged.yaml"
-        command = [sys.executable, "-m", __name__, str(target), str(script.resolve()) if script is not None else ""]
+        command = [sys.executable, "-m", __name__, str(target), script or ""]
         done = subprocess.run(
             [*command, *subcommand, *files, "--print_config"],
             stdin=subprocess.DEVNULL,

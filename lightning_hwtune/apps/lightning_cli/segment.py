@@ -6,6 +6,7 @@ callback that Lightning attaches to its Trainer reports, pauses and resumes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ class CliSegment:
     """A training function that runs the script.
 
     Attributes:
-        script: absolute path; None for Lightning's own `LightningCLI()`, with class paths from the configuration.
+        script: absolute path, or the name of a module that `python -m` starts; None for Lightning's own
+            `LightningCLI()`, with class paths from the configuration.
         subcommand: the words before `--config`: "fit", or none for scripts with `LightningCLI(run=False)`.
         trial: makes the trial's configuration.
     """
@@ -125,13 +127,19 @@ class CliSegment:
 
 def _words_alone(script: str | None) -> list[str]:
     """Returns the arguments of `python` that start the script."""
-    return [script] if script is not None else ["-c", "from lightning.pytorch.cli import LightningCLI; LightningCLI()"]
+    if script is None:
+        return ["-c", "from lightning.pytorch.cli import LightningCLI; LightningCLI()"]
+    return [script] if os.path.isabs(script) else ["-m", script]
 
 
 def run_script(script: str | None, words: Sequence[str]) -> None:
-    """Run a script with these arguments, as its user would; None for Lightning's own `LightningCLI()`."""
+    """Run a script with these arguments, as its user would.
+
+    Args:
+        script: absolute path, or the name of a module; None for Lightning's own `LightningCLI()`.
+    """
     if script is not None:
-        run_as_main(script, words)
+        run_as_main(script, words, is_module=not os.path.isabs(script))
         return
     from lightning.pytorch.cli import LightningCLI
 

@@ -55,7 +55,7 @@ class CliStudy:
         space: Path,
         overrides: Sequence[str] = (),
         *,
-        script: Path | None = None,
+        script: Path | str | None = None,
         subcommand: tuple[str, ...] = ("fit",),
         given: Mapping[str, Any] | None = None,
     ) -> CliStudy:
@@ -63,14 +63,16 @@ class CliStudy:
 
         Args:
             config: a file, or several files that the script's parser merges in this order.
+            script: a file, or the name of a module that `python -m` starts.
             given: keys of a study file that override all others.
 
         Raises:
             ArgumentError, UnknownArgumentError: a value or a name is not allowed; the message says what is allowed.
         """
         files = [config] if isinstance(config, Path) else list(config)
+        target = str(script.resolve()) if isinstance(script, Path) else script
         is_one = len(files) == 1
-        base = ConfigTree.read(files[0]) if is_one else merged_config(files, script, subcommand)
+        base = ConfigTree.read(files[0]) if is_one else merged_config(files, target, subcommand)
         place = " and ".join(map(str, files))
         with in_file(place):
             check_base(base)
@@ -94,8 +96,7 @@ class CliStudy:
             notes.append(
                 f"{names} is the global batch size, which a trial's devices share; batch=per_device changes that"
             )
-        path = str(script.resolve()) if script is not None else None
-        return cls(settings, CliSegment(path, subcommand, trial), tuple(notes))
+        return cls(settings, CliSegment(target, subcommand, trial), tuple(notes))
 
     def run_kwargs(self) -> dict[str, Any]:
         """Returns the keyword arguments of `Study.run`."""
