@@ -186,6 +186,16 @@ class RungHooks:
         if self._resume is not None:
             self._resume.on_load_checkpoint(trainer, pl_module, checkpoint)
 
+    def on_sanity_check_start(self, trainer: Any, pl_module: Any) -> None:
+        """Skips the check in a resumed segment, because it would change the restored state."""
+        if self._resume is not None:
+            self._resume.on_sanity_check_start(trainer)
+
+    def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
+        """Notes what the check has changed."""
+        if self._resume is not None:
+            self._resume.on_sanity_check_end()
+
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Checks that training continues at the trial's resource, and starts the clock."""
         if (segment := self._segment) is None:
@@ -244,7 +254,9 @@ class RungHooks:
             segment.clock.step_ended()
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
-        """Resets the sample count for this validation."""
+        """Resets the sample count for this validation, and notes what a sanity check may change."""
+        if self._resume is not None:
+            self._resume.on_validation_start(trainer, pl_module)
         if self._segment is not None:
             self._segment.clock.validation_began()
         if self._reports is not None:

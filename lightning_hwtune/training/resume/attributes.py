@@ -57,6 +57,7 @@ class Attributes:
         self._digests = FirstDigests()
         self._objects: dict[str, Any] = {}  # the lists, tensors and so on at the second time
         self._large: dict[str, Any] = {}  # what is known of those that are too large
+        self._unchecked: dict[str, str] = {}  # the digests before the sanity check
         self._new: set[str] = set()  # those to which the training had assigned another object before this fit
 
     def begins(self, roots: Mapping[str, Any]) -> None:
@@ -68,12 +69,20 @@ class Attributes:
             return
         begun: dict[str, str] = {}
         for key, _, _, value, item in _items(owners):
-            begun[key] = digest(item) if not isinstance(item, Exception) else type(value).__name__
+            begun[key] = _digest(value, item)
             if isinstance(item, TooLarge):
                 self._large[key] = _seen(value)
             elif not isinstance(item, UnknownKind) and is_mutable(value):
                 self._objects[key] = value
         self._digests.note(_as_made(owners, begun) if self._digests.is_empty else begun)
+
+    def check_begins(self, roots: Mapping[str, Any]) -> None:
+        """Notes the values before the sanity check; a resumed fit has none."""
+        self._unchecked = _digests(_owners(roots))
+
+    def check_ended(self, roots: Mapping[str, Any]) -> None:
+        """Notes which values the sanity check has changed."""
+        self._digests.note_check(self._unchecked, _digests(_owners(roots)))
 
     def state(self, roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
         """Returns the attributes that the training has changed, by place."""
@@ -116,6 +125,14 @@ class Attributes:
                     vars(owner)[name] = assigned(now, item["value"], device, is_new=item["is_new"])
                 except UnknownKind:
                     continue
+
+
+def _digest(value: Any, item: Any) -> str:
+    return digest(item) if not isinstance(item, Exception) else type(value).__name__
+
+
+def _digests(owners: Sequence[tuple[str, Any]]) -> dict[str, str]:
+    return {key: _digest(value, item) for key, _, _, value, item in _items(owners)}
 
 
 def _as_made(owners: Sequence[tuple[str, Any]], begun: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, final
 
 __all__ = ["FirstDigests"]
 
-_TIMES = 2  # before the sanity check and before the first epoch; both may change values
+_TIMES = 2  # before the fit and before the first epoch; values may change between both
 _ABSENT = ""
 
 
@@ -22,6 +22,7 @@ class FirstDigests:
     def __init__(self) -> None:
         self._begun: list[Mapping[str, str]] = []  # at the beginning of this fit
         self._first: dict[str, list[str]] = {}  # at the beginning of the trial, of the values that were restored
+        self._unchecked: dict[str, str] = {}  # before the sanity check, of the values that it changed
 
     @property
     def is_complete(self) -> bool:
@@ -37,9 +38,17 @@ class FirstDigests:
         """Notes the digests of all values at the next of both times."""
         self._begun.append(digests)
 
+    def note_check(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """Notes the digests of all values before and after the sanity check, which a resumed fit does not have."""
+        changed = (key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        self._unchecked = {key: before.get(key, _ABSENT) for key in changed}
+
     def of(self, key: str) -> list[str]:
-        """Returns the digests of a value at the beginning of the trial, that of the newest time last."""
-        return self._first.get(key) or [begun.get(key, _ABSENT) for begun in self._begun]
+        """Returns the digests of a value at the beginning of the trial; last that with which a resumed fit begins."""
+        if key in self._first:
+            return self._first[key]
+        begun = [begun.get(key, _ABSENT) for begun in self._begun]
+        return [*begun, self._unchecked[key]] if key in self._unchecked else begun
 
     def remember(self, saved: Mapping[str, Any]) -> None:
         """Takes over what was saved as `first`, as `of` had returned it."""

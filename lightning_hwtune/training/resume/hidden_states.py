@@ -37,14 +37,20 @@ class HiddenStates:
 
     def __init__(self) -> None:
         self._digests = FirstDigests()
+        self._unchecked: dict[str, str] = {}  # before the sanity check
 
     def begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the states before the sanity check and before the first epoch of this fit."""
         if not self._digests.is_complete:
-            self._digests.note({
-                key: type(item).__name__ if isinstance(item, Exception) else digest(item)
-                for key, _, item in _items(roots)
-            })  # fmt: skip
+            self._digests.note(_digests(roots))
+
+    def check_begins(self, roots: Mapping[str, Any]) -> None:
+        """Notes the states before the sanity check; a resumed fit has none."""
+        self._unchecked = _digests(roots)
+
+    def check_ended(self, roots: Mapping[str, Any]) -> None:
+        """Notes which states the sanity check has changed."""
+        self._digests.note_check(self._unchecked, _digests(roots))
 
     def state(self, roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
         """Returns the states that the training has changed, by place."""
@@ -81,6 +87,10 @@ def _items(roots: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
         except Exception:  # of a class of the user, or of another library
             item = UnknownKind()
         yield f"{place}.{kind}", owner, item
+
+
+def _digests(roots: Mapping[str, Any]) -> dict[str, str]:
+    return {key: type(item).__name__ if isinstance(item, Exception) else digest(item) for key, _, item in _items(roots)}
 
 
 def _limit(roots: Mapping[str, Any]) -> int:

@@ -5,7 +5,7 @@ Everything works with the Trainers of `lightning.pytorch` and `pytorch_lightning
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "epochs_in",
     "renew_iterator",
     "rewind_to_epoch_end",
+    "skip_sanity_check",
     "training_loaders",
     "user_objects",
 ]
@@ -45,6 +46,20 @@ def convert_early(trainer: Any, pl_module: Any) -> None:
     plugin = trainer.precision_plugin
     if "DoublePrecision" in {base.__name__ for base in type(plugin).__mro__}:
         plugin.convert_module(pl_module)
+
+
+def skip_sanity_check(trainer: Any) -> Callable[[], None]:
+    """Makes the sanity check that begins create its loaders only; returns what to call at its end.
+
+    A validation may change what was just restored, such as a buffer that follows the outputs. Lightning skips the check
+    in fits that resume inside an epoch, but not in those that resume at its end.
+    """
+    n_batches, trainer.num_sanity_val_steps = trainer.num_sanity_val_steps, 0
+
+    def ended() -> None:
+        trainer.num_sanity_val_steps = n_batches
+
+    return ended
 
 
 def training_loaders(trainer: Any) -> list[Any]:

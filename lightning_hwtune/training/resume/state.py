@@ -8,7 +8,8 @@ pruned weights, when loaders were created, and the results of finders. Most of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, final
 
 from lightning_hwtune.training import rng
@@ -46,6 +47,7 @@ class ResumeState:
         self._attributes = Attributes()
         self._hidden = HiddenStates()
         self._restored: Mapping[str, Any] = {}
+        self._end_check: Callable[[], None] | None = None  # called at the end of the sanity check
         self._has_begun = False
         self._has_streams = False
         self._unsynchronized: set[str] = set()  # parameters whose gradients DDP does not synchronize
@@ -82,6 +84,29 @@ class ResumeState:
             check_resumed(self._segment, found, order.max_resource)
         if self._is_resumed:
             finders.restore_attributes(trainer, pl_module, found.get("attributes", {}))
+
+    def on_sanity_check_start(self, trainer: Any) -> None:
+        """Skips the check in a resumed fit."""
+        if self._is_resumed:
+            self._end_check = lightning_state.skip_sanity_check(trainer)
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        """Notes the values that the sanity check may change; its loaders exist now."""
+        if trainer.sanity_checking:
+            roots = lightning_state.user_objects(trainer, pl_module)
+            self._attributes.check_begins(roots)
+            self._hidden.check_begins(roots)
+            self._end_check = partial(self._check_ended, roots)
+
+    def _check_ended(self, roots: Mapping[str, Any]) -> None:
+        """Notes what the check has changed, because a resumed fit begins without these changes."""
+        self._attributes.check_ended(roots)
+        self._hidden.check_ended(roots)
+
+    def on_sanity_check_end(self) -> None:
+        """Ends what was begun at the start of the check."""
+        if self._end_check is not None:
+            self._end_check()
 
     def on_train_start(self, trainer: Any, pl_module: Any, resource: int) -> None:
         """Checks that training continues at the trial's `resource`, and creates the loaders as before the pause."""
