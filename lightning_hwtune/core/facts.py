@@ -465,6 +465,7 @@ class StudyFacts:
             epoch_s=last.train_s / last.resource if last else self.slowest_s,
             report_s=trial.report_s or self.slowest_report_s,
             reported_at=event.at,
+            seen_at=event.at,
             train_s=start.train_s if start else 0.0,
             rule=event.rule,
             promoted_from=event.promoted_from,
@@ -482,6 +483,9 @@ class StudyFacts:
         self.n_repeated += event.resource <= trial.resource
         trial.n_lost_nodes = trial.n_lost_nodes if event.resource <= trial.resource else 0
         trial.add(Measurement(event.resource, event.values, event.train_s, event.device_s))
+        if segment.start_s is None:
+            segment.start_s = max(event.at - segment.started_at - (event.train_s - segment.base_train_s), 0.0)
+        segment.seen_at = event.at
         segment.reached, segment.verdict = max(segment.reached, event.resource), event.verdict
         segment.epoch_s = (event.train_s - segment.base_train_s) / max(segment.epochs, 1)
         segment.report_s, segment.train_s = event.train_s - segment.train_s, event.train_s
@@ -507,9 +511,12 @@ class StudyFacts:
         saved = Checkpoint(event.path, event.digest, event.n_bytes, *work)
         if trial.best_of and trial.best_at(event.resource) == event.resource:
             trial.best_checkpoint = saved
+        segment = self.running[event.trial_id]
+        trained_s = max(event.train_s - segment.train_s, 0.0)  # since the newest report
+        segment.saving_s += max(event.at - segment.seen_at - trained_s, 0.0)
+        segment.seen_at = event.at
         if not event.is_inside:
-            trial.checkpoint = saved
-            segment = self.running[event.trial_id]
+            trial.checkpoint, segment.saved_train_s = saved, event.train_s
             segment.saved, segment.has_ended_itself = True, event.is_end
 
     def _checkpoint_removed(self, event: ev.CheckpointRemoved) -> None:

@@ -21,6 +21,9 @@ class Segment:
         base_train_s, base_device_s: useful work before it, up to the checkpoint it began from.
         base_reference_s, base_reference_device_s: the same at the trial's reference count of devices.
         reference_factor, reference_basis: of its newest report; see `events.Reported`.
+        start_s: seconds from its start to its first training, as far as its first report tells; None before it.
+        saving_s: seconds from reports to their complete checkpoints. seen_at: time of its newest report or checkpoint.
+        saved_train_s: `train_s` at its newest checkpoint from which the trial can resume; 0 before that.
         has_ended_itself: whether its newest checkpoint is where the training ended by its own rule.
         node: the number of the node that it runs on; None on a pool without an instance type.
         next_allocation: the devices to which its newest report moves the trial; None if the trial keeps its devices.
@@ -60,6 +63,10 @@ class Segment:
     base_reference_device_s: float = 0.0
     reference_factor: float = 1.0
     reference_basis: str = ""
+    start_s: float | None = None
+    saving_s: float = 0.0
+    seen_at: float = 0.0
+    saved_train_s: float = 0.0
 
     @property
     def num_devices(self) -> int:

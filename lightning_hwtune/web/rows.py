@@ -15,6 +15,7 @@ from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.views.amounts import unit_of
 from lightning_hwtune.views.export import json_text
+from lightning_hwtune.views.phases import phases
 from lightning_hwtune.views.prior_facts import has_prior
 from lightning_hwtune.views.tables import trial_entries
 
@@ -39,6 +40,7 @@ def about(state: StudyFacts) -> dict[str, Any]:
         "levels": list(state.ladder.levels),
         "objectives": [_objective(item) for item in spec.objectives],
         "constraints": [item.name for item in spec.objectives.constraints],
+        "units": {item.name: item.unit for item in (*spec.objectives, *spec.objectives.constraints)},
         "parameters": list(spec.space),
         "scales": {name: scale_of(parameter) for name, parameter in spec.space.items()},
         "searcher": spec.searcher.name,
@@ -54,7 +56,8 @@ def about(state: StudyFacts) -> dict[str, Any]:
 
 def _objective(item: Objective) -> dict[str, Any]:
     bounds = (item.at_most, item.at_least) if isinstance(item, Metric) else (None, None)
-    return {"name": item.name, "mode": item.mode, "unit": unit_of(item), "at_most": bounds[0], "at_least": bounds[1]}
+    found = {"name": item.name, "mode": item.mode, "unit": unit_of(item), "at_most": bounds[0], "at_least": bounds[1]}
+    return {**found, "resolution": item.resolution, "is_relative": item.is_measured}
 
 
 def trial_keys(state: StudyFacts) -> list[str]:
@@ -107,8 +110,9 @@ def _curve(trial: TrialRecord, names: Sequence[str]) -> str:
 def segment_texts(state: StudyFacts, trial_ids: Collection[int] | None = None) -> dict[tuple[int, int], str]:
     """Returns one JSON array per segment, by trial and number.
 
-    It has: trial, number, slots, seconds of the study's clock at which it started and ended (None while it runs), its
-    training seconds, the resource from which and to which it trained, its outcome, node, bill, and share of a device.
+    It has: trial, number, slots, seconds of the study's clock at which it started and ended (None while it runs), the
+    seconds of its phases in the sequence of `views.phases.PHASES`, the resource from which and to which it trained, its
+    outcome, node, bill, and share of a device.
     """
     chosen = state.segments if trial_ids is None else [item for item in state.segments if item.trial_id in trial_ids]
     return {(item.trial_id, item.number): _segment(item) for item in chosen}
@@ -116,9 +120,9 @@ def segment_texts(state: StudyFacts, trial_ids: Collection[int] | None = None) -
 
 def _segment(item: Segment) -> str:
     end_s = item.started_clock_s + item.wall_s if item.ended_at is not None else None
-    train_s = max(item.train_s - item.base_train_s, 0.0)
+    seconds = [round(part, 3) for part in phases(item).seconds]
     return _text(
-        [item.trial_id, item.number, list(item.slots), item.started_clock_s, end_s, train_s, item.resource,
+        [item.trial_id, item.number, list(item.slots), item.started_clock_s, end_s, seconds, item.resource,
          max(item.reached, item.resource), item.outcome, item.node, item.billed_usd, item.allocation.per_device]
     )  # fmt: skip
 

@@ -187,14 +187,17 @@ class Watched:
         return self._message(arrays, names)
 
     def trial(self, trial_id: int) -> str:
-        """Returns one trial as JSON: its entry, as in `hwtune trials --format json`, and its story, as in `hwtune why`.
+        """Returns one trial as JSON: its entry, as in `hwtune trials --format json`, its story, as in `hwtune why`, and
+        the arrays of its segments.
 
         Raises:
             ArgumentError: there is no such trial.
         """
-        self.state.require_trial(trial_id)
+        state = self.state
+        state.require_trial(trial_id)
         entry = self.chosen.trials([trial_id])[0]
-        return json_text({"entry": entry, "story": self.chosen.why(trial_id)}, indent=None)
+        text = json_text({"entry": entry, "story": self.chosen.why(trial_id)}, indent=None)
+        return f'{text[:-1]},"segments":[{",".join(segment_texts(state, {trial_id}).values())}]}}'
 
     def _begin(self, state: StudyFacts, number: int) -> None:
         self.study_id, self._begun_at, self._changed = state.study_id, number, {}

@@ -10,7 +10,7 @@ from paper_study import begin, make_spec
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.views.plots import FIGURES, curves_figure, front_figure, timeline_figure
 from lightning_hwtune.views.plots.canvas import fit_scale, vicinity
-from lightning_hwtune.views.plots.timeline import _runs, _without_gaps
+from lightning_hwtune.views.plots.timeline import _PHASE_COLORS, _runs, _without_gaps
 
 
 def offsets(panel, label):
@@ -91,10 +91,30 @@ def test_the_timeline_has_a_bar_for_every_segment(paper):
     assert colors[0] != colors[3]
     assert [bool(b.get_hatch()) for b in boxes(axes)] == [False, False, False, True, False, False, True, True]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["from scratch", "resumed at epoch 1", "of it, not training", "failed or lost"]
-    # 1.2 + 1.3 + 2 + 4 + 8.5 + 4.2 + 2 + 2 of 2 x 18
-    text = "4 trials in 8 segments, devices busy 70 % of the time and training 52 %"
+    assert legend == [
+        "from scratch",
+        "resumed at epoch 1",
+        "start-up",
+        "saving",
+        "waiting",
+        "lost",
+        "failed or lost segment",
+    ]
+    # 1.2 + 1.3 + 2 + 4 + 8.5 + 4.2 + 2 + 2 of 2 x 18; 1 + 1 + 2 x 0.8 + 4 + 8 of it are training that was kept
+    text = "4 trials in 8 segments, devices busy 70 % of the time and training 43 %"
     assert axes.get_title(loc="left") == f"paper: {text}"
+    lost = [span for color, span in phase_spans(axes) if color == to_hex(_PHASE_COLORS["lost"])]
+    assert lost == [(3.0, 7.0), (16.0, 17.0), (17.0, 18.0)]  # segments that failed before their first checkpoint
+    saving = [span for color, span in phase_spans(axes) if color == to_hex(_PHASE_COLORS["saving"])]
+    assert (15.0, 15.2) in saving
+
+
+def phase_spans(axes):
+    """The colour, begin and end of each part of a bar that has a colour of its own."""
+    for bars in axes.collections:
+        for color, path in zip(bars.get_facecolors(), bars.get_paths(), strict=True):
+            box = path.get_extents()
+            yield to_hex(color), (round(float(box.x0), 6), round(float(box.x1), 6))
 
 
 def test_a_running_segment_reaches_up_to_now(empty):

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch, Rectangle
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.segment import Segment
 from lightning_hwtune.views.amounts import counted, share
+from lightning_hwtune.views.phases import PHASES, phases
 from lightning_hwtune.views.plots.canvas import DEVICE_COLORS, INK, StudyFigure, time_unit
 from lightning_hwtune.views.tables import BAD_ENDS
 
@@ -25,14 +26,14 @@ Span: TypeAlias = tuple[float, float]
 _HEIGHT = 0.84
 _FAILED = DEVICE_COLORS[1]
 _GAP_SHARE = 0.05
-_PALE = "#E3EDF7"
+_PHASE_COLORS = {"start-up": "#C9CFD6", "saving": "#E3AC2C", "waiting": "#C3AFD6", "lost": "#E59A92"}
 
 
 def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     """Returns the timeline. Bars have their trial's number if there is room; resumed segments are darker.
 
-    The pale beginning of a bar is as long as the part of the segment in which it did not train: start-up, saving, and
-    work after its newest report.
+    Start-up, saving, waiting and lost work have colours of their own, one after the other in each bar; see
+    `views.phases`. What follows the newest report of a segment that runs is pale.
 
     Idle times longer than a twentieth of the busy time are cut out and marked with a dashed line.
 
@@ -52,12 +53,12 @@ def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     edge = min(0.6, 60 / max(len(bars), 1))
     for segment, bar, lane in zip(state.segments, bars, _lanes(state.segments, bars), strict=True):
         _draw(axes, segment, bar, lane, shades, length / unit_s, edge)
-    _pale(axes, state, bars, unit_s, until)
+    _draw_phases(axes, state, bars, unit_s)
     for cut in cuts:
         axes.axvline(cut / unit_s, color=INK, linestyle="--", linewidth=0.9)
     busy = sum((end - start) * segment.share for segment, (start, end) in zip(state.segments, bars, strict=True))
     text = f"{counted(len(state.searched), 'trials')} in {counted(len(state.segments), 'segments')}"
-    trained_s = sum(_trained_s(segment) * segment.share for segment in state.segments)
+    trained_s = sum(phases(segment).train_s * segment.share for segment in state.segments)
     text += f", devices busy {share(busy * unit_s, length * n_rows)} of the time"
     text += f" and training {share(trained_s, length * n_rows)}"
     axes.set_title(f"{state.spec.name}: {text}", loc="left", fontsize="medium")
@@ -136,19 +137,22 @@ def _draw(
             )
 
 
-def _trained_s(segment: Segment) -> float:
-    """Returns the training seconds of a segment up to its newest report."""
-    return max(segment.train_s - segment.base_train_s, 0.0) if segment.reached > segment.resource else 0.0
-
-
-def _pale(axes: Axes, state: StudyFacts, bars: Sequence[Span], unit_s: float, until: float) -> None:
-    """Makes the beginning of each bar pale for as long as the segment did not train."""
+def _draw_phases(axes: Axes, state: StudyFacts, bars: Sequence[Span], unit_s: float) -> None:
+    """Draws the phases other than training over each bar, in the sequence in which they come."""
     for segment, (start, end), lane in zip(state.segments, bars, _lanes(state.segments, bars), strict=True):
-        idle = max(state.segment_s(segment, until) - _trained_s(segment), 0.0) / unit_s
+        found, at = [], start
+        for name, seconds in zip(PHASES, phases(segment).seconds, strict=True):
+            until = min(at + seconds / unit_s, end)
+            if name in _PHASE_COLORS and until > at:
+                found.append((at, until, _PHASE_COLORS[name]))
+            at = until
         for low, n in _runs(segment.slots):
             height = (n - 1 + _HEIGHT) / segment.allocation.per_device
-            place = (low - _HEIGHT / 2 + lane * height, height)
-            axes.broken_barh([(start, min(idle, end - start))], place, facecolor="white", alpha=0.6, linewidth=0)
+            place, begun = (
+                (low - _HEIGHT / 2 + lane * height, height),
+                [(left, right - left) for left, right, _ in found],
+            )
+            axes.broken_barh(begun, place, facecolors=[color for _, _, color in found], linewidth=0)
 
 
 def _lanes(segments: Sequence[Segment], bars: Sequence[Span]) -> list[int]:
@@ -182,8 +186,9 @@ def _legend(state: StudyFacts, shades: Mapping[int, str]) -> list[Patch]:
         for level, color in shades.items()
         if color in seen
     ]
-    if state.segments:
-        patches.append(Patch(facecolor=_PALE, label="of it, not training"))
+    seconds = np.sum([phases(segment).seconds for segment in state.segments], axis=0) if state.segments else []
+    used = [name for name, spent_s in zip(PHASES, seconds, strict=False) if spent_s > 0 and name in _PHASE_COLORS]
+    patches += [Patch(facecolor=_PHASE_COLORS[name], label=name) for name in used]
     if any(segment.outcome in BAD_ENDS for segment in state.segments):
-        patches.append(Patch(facecolor="white", edgecolor=_FAILED, hatch="////", label="failed or lost"))
+        patches.append(Patch(facecolor="white", edgecolor=_FAILED, hatch="////", label="failed or lost segment"))
     return patches

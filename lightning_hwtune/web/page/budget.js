@@ -75,23 +75,20 @@ function drawSpending(place, note, study) {
   const segments = d3.sort([...study.segments.values()].filter((segment) => segment.end_s !== null), (segment) => segment.end_s);
   if (segments.length < 2) return place.replaceChildren();
   const colors = hw.colors(), [unit, unit_s] = hw.timeUnit(segments.at(-1).end_s), [deviceUnit, device_s] = hw.timeUnit(study.status.device_s);
-  let all = 0, training = 0;
-  const points = segments.flatMap((segment) => {
+  const order = ["training", "start-up", "saving", "waiting", "lost"], totals = order.map(() => 0);
+  const rows = segments.map((segment) => {
     const share = segment.slots.length / segment.per_device;
-    all += (segment.end_s - segment.start_s) * share;
-    training += Math.min(segment.train_s, segment.end_s - segment.start_s) * share;
-    const at = segment.end_s / unit_s;
-    return [{at, value: all / device_s, kind: "busy"}, {at, value: training / device_s, kind: "training"}];
+    segment.phases.forEach((seconds, index) => { totals[order.indexOf(hw.phases[index])] += seconds * share; });
+    let below = 0;
+    return order.map((name, index) => ({at: segment.end_s / unit_s, name, y1: below / device_s, y2: (below += totals[index]) / device_s}));
   });
-  const every = Math.ceil(points.length / 1600), kept = points.filter((_, index) => Math.floor(index / 2) % every === 0 || index >= points.length - 2);
+  const every = Math.ceil(rows.length / 800), kept = rows.filter((_, index) => index % every === 0 || index === rows.length - 1);
+  const fill = (name) => colors.phases[name] ?? colors.bar[2], seen = order.filter((_, index) => totals[index] > 0);
   hw.draw(place, "Device time over the time that the study ran", (width) => ({
     height: Math.max(220, Math.min(340, width * 0.35)), grid: true,
     x: {label: `time the study ran [${unit}] →`}, y: {label: `↑ device time of ended segments [${deviceUnit}]`},
-    marks: [
-      Plot.areaY(kept.filter((point) => point.kind === "busy"), {x: "at", y: "value", fill: colors.start, curve: "step-after"}),
-      Plot.areaY(kept.filter((point) => point.kind === "training"), {x: "at", y: "value", fill: colors.bar[2], curve: "step-after"}),
-    ],
+    marks: seen.map((name) => Plot.areaY(kept.map((row) => row[order.indexOf(name)]), {x: "at", y1: "y1", y2: "y2", fill: fill(name), curve: "step-after"})),
   }));
-  place.append(hw.legend([{symbol: "bar", fill: colors.bar[2], text: "training"}, {symbol: "bar", fill: colors.start, text: "start-up, saving, waiting, lost work"}]));
+  place.append(hw.legend(seen.map((name) => ({symbol: "bar", fill: fill(name), text: `${name}, ${hw.duration(totals[order.indexOf(name)])}`}))));
   note.textContent = "";
 }

@@ -87,26 +87,33 @@ function drawFront(place, legend, note, study, x, y, isWide, third) {
   const title = (trial) => [`trial ${trial.trial_id}: ${trial.state}, ${trial.resource} of ${hw.counted(study.about.levels.at(-1), study.about.unit)}`,
     ...study.objectives.map((item) => `${item.name} ${hw.number(trial.objectives[item.name])}`),
     hw.counted(trial.devices, "devices"), "", hw.configText(trial.config)].join("\n");
-  const bounds = (axis, mark, option) => [axis.at_most, axis.at_least]
-    .filter((bound) => bound !== null && bound !== undefined).map((bound) => mark([bound], {[option]: (value) => value, strokeDasharray: "4 3", strokeOpacity: 0.6}));
+  // where a bound is violated: a shaded part of the picture, from a dashed line to the edge
+  const violated = [x, y].flatMap((axis, index) => [[axis.at_most, 1, "at most"], [axis.at_least, 0, "at least"]].map(([bound, edge, words]) => ({axis, index, bound, edge, words})))
+    .filter(({bound}) => bound !== null && bound !== undefined).flatMap(({axis, index, bound, edge, words}) => {
+      const [low, high] = scales[index].domain, from = Math.min(Math.max(bound, low), high), to = edge ? high : low, [one, two] = index ? ["y1", "y2"] : ["x1", "x2"];
+      if (from === to) return [];
+      const rule = bound > low && bound < high ? [(index ? Plot.ruleY : Plot.ruleX)([bound], {strokeDasharray: "4 3", strokeOpacity: 0.6})] : [];
+      return [{text: `${axis.name} violates its bound of ${words} ${hw.amount(bound, study.about.units[axis.name])}`,
+        marks: [Plot.rect([0], {[one]: from, [two]: to, fill: colors.verdict.failed, fillOpacity: 0.09, ariaLabel: () => "violated"}), ...rule]}];
+    });
   const node = hw.draw(place, `${y.name} over ${x.name}: ${hw.counted(on.length, "trials")} on the front`, (width) => {
     const height = Math.max(300, Math.min(560, width * 0.56)), at = scales.map((scale, index) =>
       (scale.type === "log" ? d3.scaleLog() : d3.scaleLinear()).domain(scale.domain).range(index ? [height, 0] : [0, width]));
     const where = (trial) => [at[0](x.value(trial)), at[1](y.value(trial))];
-    const faint = hw.thinned(near, where), hollow = hw.thinned(seen, where, 3);
+    const faint = hw.thinned(near, where), hollow = hw.thinned(seen, where, 3), named = withRoom([...advised, ...on.filter((trial) => !advised.includes(trial))], where);
     return {
       height, grid: true, insetTop: 6,
       x: {...scales[0], label: `${hw.label(x)}, ${hw.better(x)} →`, tickFormat: scales[0].type === "log" ? "~g" : undefined},
       y: {...scales[1], label: `↑ ${hw.label(y)}, ${hw.better(y)}`, tickFormat: scales[1].type === "log" ? "~g" : undefined},
       marks: [
         Plot.dot(faint, {...channels, r: 2.2, fill: colors.faint, fillOpacity: 0.7}),
-        ...bounds(x, Plot.ruleX, "x"), ...bounds(y, Plot.ruleY, "y"),
+        ...violated.flatMap(({marks}) => marks),
         Plot.line(stairs, {...channels, curve: "step-after", stroke: colors.ink, strokeOpacity: 0.55, strokeWidth: 1.3}),
         Plot.dot(bad, {...channels, symbol: "times", stroke: colors.ink, strokeOpacity: 0.7, r: 4}),
         Plot.dot(hollow, {...channels, r: 4.5, symbol, stroke: color, strokeOpacity: 0.75, strokeWidth: 1.4}),
         Plot.dot(on, {...channels, r: 6.5, symbol, fill: color, stroke: colors.ink, fillOpacity: (trial) => members.get(trial.trial_id).within_noise ? 0.35 : 1}),
         Plot.dot(advised, {...channels, r: 12, stroke: colors.ink, strokeWidth: 1.6}),
-        Plot.text(on.length <= 40 ? on : advised, {...channels, text: (trial) => String(trial.trial_id), dx: 11, dy: -11, textAnchor: "start", fill: colors.ink, stroke: colors.paper, strokeWidth: 4}),
+        Plot.text(named, {...channels, text: (trial) => String(trial.trial_id), dx: 11, dy: -11, textAnchor: "start", fill: colors.ink, stroke: colors.paper, strokeWidth: 4}),
         Plot.tip([...faint, ...hollow, ...bad, ...on], Plot.pointer({...channels, title, maxRadius: 25, fontSize: 12, lineWidth: 28})),
       ],
     };
@@ -118,6 +125,7 @@ function drawFront(place, legend, note, study, x, y, isWide, third) {
     ...(seen.length ? [{stroke: colors.devices[0], text: "fully trained, not on the front"}] : []),
     ...(on.some((trial) => members.get(trial.trial_id).within_noise) ? [{fill: colors.faint, stroke: colors.ink, text: "pale: on the front within noise only"}] : []),
     ...(bad.length ? [{symbol: "times", stroke: colors.ink, text: "violates a bound"}] : []),
+    ...violated.map(({text}) => ({symbol: "bar", fill: colors.verdict.failed, opacity: 0.25, text: `shaded: ${text}`})),
     ...(near.length ? [{fill: colors.faint, text: "partly trained"}] : []),
     ...(advised.length ? [{stroke: colors.ink, text: "ring: recommended"}] : []),
     ...(third ? [[0, `best ${third.name}`], [0.5, "median"], [1, "worst"]].map(([share, text]) => ({symbol: "bar", fill: hw.rankColor(share), text})) : []),
@@ -125,7 +133,24 @@ function drawFront(place, legend, note, study, x, y, isWide, third) {
   const far = shown.filter((trial) => !inside(trial)).length;
   note.textContent = `${hw.counted(on.length, "trials")} on the front of ${hw.counted(full.length, "fully trained trials")}` +
     (far ? `; ${hw.counted(far, "other trials")} outside of the picture` : "") +
-    (study.objectives.length > 2 ? `; the line joins the best trade-offs of ${x.name} and ${y.name} alone` : "") + ". Click a point to see its trial.";
+    (study.objectives.length > 2 ? `; the line joins the best trade-offs of ${x.name} and ${y.name} alone` : "") + ". Click a point to see its trial." + toleranceText([x, y]);
+}
+
+// The trials whose number has room to the right of and above its point.
+function withRoom(trials, where) {
+  const taken = [];
+  return trials.filter((trial) => {
+    const [x, y] = where(trial), width = 7 * String(trial.trial_id).length + 4;
+    const isFree = taken.every((one) => Math.abs(one.y - y) > 13 || x + width < one.x || one.x + one.width < x);
+    if (isFree) taken.push({x, y, width});
+    return isFree;
+  });
+}
+
+// Which differences count as none; see `resolution`.
+function toleranceText(axes) {
+  const found = axes.filter((axis) => axis.resolution > 0).map((axis) => `${axis.name} ${axis.is_relative ? `${hw.number(axis.resolution * 100)} %` : hw.number(axis.resolution)}`);
+  return found.length ? ` Values that are closer than the tolerance count as equal: ${found.join(", ")}.` : "";
 }
 
 // The best trade-offs of two quantities, best across first.

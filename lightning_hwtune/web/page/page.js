@@ -47,7 +47,7 @@ hw.stored = {
   async trial(id) {
     const story = this.data.stories[id];
     if (!story) throw new Error(`This file has no story of trial ${id}: \`hwtune why ${id}\` prints it.`);
-    return {story};
+    return {story, segments: this.data.segments.filter((row) => row[0] === id)};
   },
   async importance() {
     if (!this.data.importance) throw new Error("This file has no importance: `hwtune importance` prints it.");
@@ -174,6 +174,8 @@ function head() {
   byId("summary").textContent = parts.join(" · ") + (status.reason ? `. ${status.reason[0].toUpperCase()}${status.reason.slice(1)}.` : "");
   const shown = hw.source.isLive ? [...VIEWS, ...(hw.controls() ? ["control"] : []), "studies"] : VIEWS;
   byId("nav").replaceChildren(...shown.map((name) => hw.el("a", {href: hw.address({view: name}), "aria-current": name === view ? "page" : null}, hw.views[name].title)));
+  const nav = byId("nav"), current = nav.querySelector("[aria-current]");  // on a phone, not all of them fit
+  if (current) nav.scrollLeft = current.offsetLeft - nav.offsetLeft - (nav.clientWidth - current.offsetWidth) / 2;
 }
 
 // Shows the view of the address.

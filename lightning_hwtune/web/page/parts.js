@@ -27,7 +27,8 @@ hw.colors = () => {
       : {completed: "#00734c", promoted: "#0072b2", passed: "#0072b2", running: "#b97f00", paused: "#9aa2ab", stopped: "#d55e00", failed: "#b3261e"},
     bar: dark ? ["#1d4f73", "#2a75a9", "#3f9bd8", "#74bdec", "#a9d8f6", "#d8effc"]
       : ["#a6cbe3", "#6fa9d0", "#3f86ba", "#1f669c", "#0b4a7c", "#05305a"],
-    start: dark ? "#4a525b" : "#d5dae0",
+    phases: dark ? {"start-up": "#59626c", saving: "#c2942f", waiting: "#77618c", lost: "#9a3f3a"}
+      : {"start-up": "#c9cfd6", saving: "#e3ac2c", waiting: "#c3afd6", lost: "#e59a92"},
   };
 };
 hw.symbols = ["circle", "square", "triangle", "diamond", "star", "plus"];
@@ -95,7 +96,7 @@ hw.isLog = (values) => {
   return low > 0 && high / low >= 20;
 };
 
-hw.legend = (items) => hw.el("ul", {class: "legend"}, items.map(({symbol, fill, stroke, text, line}) => {
+hw.legend = (items) => hw.el("ul", {class: "legend"}, items.map(({symbol, fill, stroke, text, line, opacity}) => {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "-8 -7 16 14");
   svg.setAttribute("aria-hidden", "true");
@@ -104,6 +105,7 @@ hw.legend = (items) => hw.el("ul", {class: "legend"}, items.map(({symbol, fill, 
     star: d3.symbolStar, plus: d3.symbolPlus, times: d3.symbolTimes};
   path.setAttribute("d", line ? "M-8,0H8" : symbol === "bar" ? "M-7,-5h14v10h-14z" : symbol === "arrow" ? "M-5,-6L6,0L-5,6z" : d3.symbol(shapes[symbol ?? "circle"], 60)());
   path.setAttribute("fill", line ? "none" : fill ?? "none");
+  if (opacity) path.setAttribute("opacity", opacity);
   path.setAttribute("stroke", stroke ?? fill ?? "currentColor");
   path.setAttribute("stroke-width", line ? 2 : 1.4);
   svg.append(path);

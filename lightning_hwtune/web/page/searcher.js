@@ -67,7 +67,7 @@ function drawDraws(place, study, name, trials, newest) {
     const points = [...shown], enqueued = points.filter((trial) => trial.draw === null), latest = points.filter((trial) => newest.has(trial));
     const channels = {x: "trial_id", y: value};
     return {
-      height: 240, x: {label: "trial →", ticks: 5, tickFormat: "d"}, y: {label: `↑ ${name}`, ...axis},
+      height: 240, x: {label: "trial →", ticks: 5, tickFormat: "d"}, y: {label: `↑ ${name}`, labelAnchor: "top", ...axis},
       marks: [
         Plot.dot(points.filter((trial) => trial.draw !== null && !newest.has(trial)), {...channels, r: 2.6, fill: colors.faint}),
         Plot.dot(enqueued, {...channels, symbol: "square", r: 4, fill: colors.devices[1]}),

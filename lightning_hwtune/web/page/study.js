@@ -48,8 +48,9 @@ hw.Study = class {
     return entry;
   }
 
-  segment([trial_id, number, slots, start_s, end_s, train_s, from, to, outcome, node, usd, per_device]) {
-    return {trial_id, number, slots, start_s, end_s, train_s, from, to, outcome, node, usd, per_device};
+  // `phases`: seconds of start-up, training, saving, waiting and lost work; of a running segment, up to its newest report.
+  segment([trial_id, number, slots, start_s, end_s, phases, from, to, outcome, node, usd, per_device]) {
+    return {trial_id, number, slots, start_s, end_s, phases, from, to, outcome, node, usd, per_device};
   }
 
   get objectives() { return this.about.objectives; }

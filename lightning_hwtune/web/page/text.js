@@ -31,6 +31,15 @@ hw.label = (item) => `${item.name}${item.unit ? ` [${item.unit}]` : ""}`;
 hw.better = (item) => `${item.mode === "min" ? "lower" : "higher"} is better`;
 hw.configText = (config) => Object.entries(config).map(([name, value]) => `${name} ${hw.number(value)}`).join("\n");
 
+// An amount of a quantity with its unit, in steps of 1000 for bytes and joules.
+hw.amount = (value, unit) => {
+  const steps = {B: ["bytes", "kB", "MB", "GB", "TB"], J: ["J", "kJ", "MJ", "GJ"]}[unit];
+  if (!steps || typeof value !== "number") return hw.number(value);
+  const place = Math.min(Math.max(Math.floor(Math.log10(Math.abs(value) || 1) / 3), 0), steps.length - 1);
+  return `${Number((value / 1000 ** place).toPrecision(3))} ${steps[place]}`;
+};
+hw.percent = (share) => share > 0 && share < 0.005 ? "below 1 %" : `${Math.round(share * 100)} %`;
+
 // The unit of an axis of seconds.
 hw.timeUnit = (seconds) => seconds > 18000 ? ["h", 3600] : seconds > 300 ? ["min", 60] : ["s", 1];
 

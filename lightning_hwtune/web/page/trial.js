@@ -12,14 +12,14 @@ hw.views.trial = {
     }
     const names = study.objectives.map((item) => item.name);
     let chosen = names.includes(hw.params.y) ? hw.params.y : names[0], seen = null;
-    const title = hw.el("h2", {id: "trial"}), facts = hw.el("div"), curve = hw.el("div", {class: "chart"});
+    const title = hw.el("h2", {id: "trial"}), facts = hw.el("div"), used = hw.el("div"), curve = hw.el("div", {class: "chart"});
     const log = hw.el("div", {id: "story"}, hw.el("p", {class: "empty"}, "Loading the story …"));
     const stop = hw.el("div", {id: "stop"}, hw.controls() ? hw.stopButton(id, turn) : "");
     const output = hw.el("details", {id: "output", hidden: !hw.source.isLive, ontoggle: showOutput}, hw.el("summary", {}, "Output of the newest segment"), hw.el("div"));
     const step = (change, text) => hw.el("a", {href: hw.address({view: "trial", trial: id + change}), hidden: !study.trials[id + change]}, text);
     root.replaceChildren(
       hw.el("div", {class: "controls"}, step(-1, "← previous"), step(1, "next →"), hw.select("curve", names, chosen, (name) => { chosen = name; drawCurve(); })),
-      title, hw.controls() ? stop : "", hw.el("div", {class: "grid"}, hw.el("div", {}, curve), facts), hw.el("h3", {}, "What happened, and why"), log, output);
+      title, hw.controls() ? stop : "", hw.el("div", {class: "grid"}, hw.el("div", {}, curve), hw.el("div", {}, facts, used)), hw.el("h3", {}, "What happened, and why"), log, output);
 
     function showOutput() {
       if (!output.open) return;
@@ -60,24 +60,44 @@ hw.views.trial = {
       stop.hidden = ["completed", "stopped", "failed", "out-of-memory"].includes(trial.state);
       title.textContent = `Trial ${id}: ${trial.state}${member}`;
       const pairs = [
-        ...study.objectives.map((item) => [hw.label(item), trial.objectives[item.name]]),
+        ...study.objectives.map((item) => [about.units[item.name] === "B" ? item.name : hw.label(item), trial.objectives[item.name], about.units[item.name]]),
+        ...Object.entries(trial.constraints ?? {}).filter(([name]) => !(name in trial.objectives)).map(([name, value]) => [name, value, about.units[name]]),
         [about.unit, `${trial.resource} of ${about.levels.at(-1)}`], ["devices", trial.devices], ["segments", trial.segments],
         ...(trial.max_per_device_batch === null ? [] : [["at most, per device and batch", hw.counted(trial.max_per_device_batch, "samples")]]),
         ...Object.entries(trial.config).filter(([name]) => name !== about.devices_key),
-        ...Object.entries(trial.infeasible ?? {}).map(([name, by]) => [`${name} violates its bound by`, by]),
+        ...Object.entries(trial.infeasible ?? {}).map(([name, by]) => [`${name} violates its bound by`, by, about.units[name]]),
         ...(trial.replicate_of === null ? [] : [["repeats trial", trial.replicate_of]]),
         ...(trial.failure ? [["failure", trial.failure]] : []),
       ];
-      facts.replaceChildren(hw.el("dl", {}, pairs.flatMap(([name, value]) => [hw.el("dt", {}, name),
-        hw.el("dd", {title: typeof value === "number" ? String(value) : null, "data-fact": name}, hw.number(value))])));
+      facts.replaceChildren(factList(pairs));
       drawCurve();
       showOutput();
-      turn(stories.next()(hw.source.trial(id))).then((found) => { if (found) showStory(log, found); }, (error) => log.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
+      turn(stories.next()(hw.source.trial(id))).then((found) => { if (found) { showStory(log, found); used.replaceChildren(...usedBy(hw.study, found.segments)); } }, (error) => log.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
     }
     update();
     return {update, redraw: drawCurve};
   },
 };
+
+// A list of [name, value, unit?].
+function factList(pairs) {
+  return hw.el("dl", {}, pairs.flatMap(([name, value, unit]) => [hw.el("dt", {}, name),
+    hw.el("dd", {title: typeof value === "number" ? String(value) : null, "data-fact": name}, hw.amount(value, unit))]));
+}
+
+// What the ended segments of a trial have taken, with start-ups and lost work.
+function usedBy(study, rows) {
+  const segments = rows.map((row) => study.segment(row)).filter((segment) => segment.end_s !== null);
+  if (!segments.length) return [];
+  const sum = (value) => d3.sum(segments, (segment) => value(segment) * segment.slots.length / segment.per_device), pairs = [];
+  pairs.push(["device time", hw.duration(sum((segment) => segment.end_s - segment.start_s))]);
+  hw.phases.forEach((name, index) => {
+    const seconds = sum((segment) => segment.phases[index]);
+    if (seconds >= 0.01) pairs.push([`of it ${name}`, hw.duration(seconds)]);
+  });
+  if (study.about.has_price) pairs.push(["cost", hw.dollars(d3.sum(segments, (segment) => segment.usd))]);
+  return [hw.el("h3", {}, "What its segments took"), factList(pairs)];
+}
 
 // The text of `hwtune why`: two lines about the trial, a line per event with its time, and what follows from them.
 function showStory(place, {entry, story}) {

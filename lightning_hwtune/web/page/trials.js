@@ -54,7 +54,8 @@ function trialColumns(study) {
     {name: "segments", value: (trial) => trial.segments},
   ];
   const taken = new Set(columns.map(({name}) => name));
-  const add = (kind, name, value) => columns.push({name: taken.has(name) ? `${kind}.${name}` : name, value});
+  const add = (kind, name, value) => columns.push({name: taken.has(name) ? `${kind}.${name}` : name, value,
+    ...(about.units[name] === "B" ? {text: (trial) => hw.amount(value(trial), "B")} : {})});
   for (const {name} of about.objectives) add("objective", name, (trial) => trial.objectives[name]);
   for (const name of about.constraints.filter((name) => !about.objectives.some((item) => item.name === name))) {
     add("constraint", name, (trial) => trial.constraints?.[name]);
