@@ -81,10 +81,10 @@ def test_every_view_has_the_values_of_the_commands(opened: Opened, server: Serve
     assert page.locator("[aria-label='Values of lr by trial'] circle").count() == len(drawn)
     show(page, "devices")
     assert page.locator("main .note").inner_text().startswith(f"{status['segments']} segments")
-    page.evaluate("() => { for (const one of hw.study.segments.values()) one.node = `n${one.slots[0]}`; }")
+    page.evaluate("() => { for (const one of hw.study.segments.values()) one.node = one.slots[0]; }")
     page.get_by_label("show").select_option("the last hour")
     labels = page.locator("[aria-label^='Segments on'] [aria-label='y-axis tick label'] text").all_text_contents()
-    assert labels[0] == "n0: 0"
+    assert labels[0] == "node 0: 0"
     show(page, "budget")
     assert page.evaluate("hw.study.status") == status
     assert page.evaluate("hw.study.ledger") == printed(folder, "ledger --format json")

@@ -41,7 +41,7 @@ hw.views.trial = {
       hw.draw(curve, `${chosen} of trial ${id}`, () => ({
         height: 280, grid: true,
         x: {label: `${hw.study.about.unit} →`, domain: [0, Math.max(trial.target, trial.resource)], ticks: Math.min(trial.target, 8), tickFormat: "~g"},
-        y: {label: `↑ ${hw.label(item)}, ${hw.better(item)}`, type: hw.isLog(points.map(([, value]) => value)) ? "log" : "linear", tickFormat: "~g"},
+        y: {label: `↑ ${hw.label(item)}, ${hw.better(item)}`, type: hw.isLog(points.map(([, value]) => value)) ? "log" : "linear", tickFormat: "~g", domain: aroundOne(points)},
         marks: [
           Plot.ruleX(levels, {stroke: colors.line, strokeWidth: 1.5}),
           Plot.text(levels, {x: (level) => level, text: (level) => `rung ${level}`, frameAnchor: "top", textAnchor: "end", dx: -4, dy: 4, fontSize: 10, fill: colors.faint}),
@@ -78,6 +78,13 @@ hw.views.trial = {
     return {update, redraw: drawCurve};
   },
 };
+
+// The part of the axis for a single value; undefined for several.
+function aroundOne(points) {
+  if (points.length !== 1) return undefined;
+  const [[, value]] = points, half = Math.abs(value) / 10 || 1;
+  return [value - half, value + half];
+}
 
 // A list of [name, value, unit?].
 function factList(pairs) {
