@@ -32,7 +32,7 @@ _PHASE_COLORS = {"start-up": "#C9CFD6", "saving": "#E3AC2C", "waiting": "#C3AFD6
 def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     """Returns the timeline. Bars have their trial's number if there is room; resumed segments are darker.
 
-    Start-up, saving, waiting and lost work have colours of their own, one after the other in each bar; see
+    Start-up, saving, waiting and lost work have their own colours, one after the other in each bar; see
     `views.phases`. What follows the newest report of a segment that runs is pale.
 
     Idle times longer than a twentieth of the busy time are cut out and marked with a dashed line.

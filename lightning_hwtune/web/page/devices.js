@@ -1,6 +1,6 @@
 "use strict";
 // What each device did: a bar per segment, darker the higher the rung it resumed from, with the phases that were not training
-// in colours of their own.
+// in their own colours.
 
 hw.views.devices = {
   title: "Devices",
