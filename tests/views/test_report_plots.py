@@ -110,7 +110,7 @@ def test_the_timeline_has_a_bar_for_every_segment(paper):
 
 
 def phase_spans(axes):
-    """The colour, begin and end of each part of a bar that has a colour of its own."""
+    """The colour, begin and end of each part of a bar that is not training."""
     for bars in axes.collections:
         for color, path in zip(bars.get_facecolors(), bars.get_paths(), strict=True):
             box = path.get_extents()
