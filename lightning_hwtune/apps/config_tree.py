@@ -87,6 +87,10 @@ class ConfigTree:
         """Returns dotted name -> text for every value that is not a section; elements of a list are named by number."""
         return dict(_leaves(self._root(), ""))
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a value or section with this dotted name; null counts."""
+        return _find(self._root(), name.split(".")) is not None
+
     def check_name(self, name: str, *, takes_section: bool = False, may_be_new: bool = False) -> None:
         """Refuses a dotted name that is not in the configuration, or that is a section.
 

@@ -15,9 +15,20 @@ from lightning_hwtune.apps.seen_configs import Facts, Seen, SeenConfigs
 from lightning_hwtune.apps.trainer_settings import HORIZONS, Horizon, shared_devices, shared_horizon
 from lightning_hwtune.errors import ArgumentError
 
-__all__ = ["check_base", "check_space", "complete", "fixed_batches", "keep_devices", "seen_configs"]
+__all__ = [
+    "BATCHES",
+    "DEVICES",
+    "EPOCHS",
+    "STEPS",
+    "check_base",
+    "check_space",
+    "complete",
+    "fixed_batches",
+    "keep_devices",
+    "seen_configs",
+]
 
-_DEVICES = "trainer.devices"
+DEVICES = "trainer.devices"
 _OWNED = {
     "trainer.max_epochs": "The scheduler's max_epochs is the horizon of all trials.",
     "trainer.max_steps": "The scheduler's max_steps is the horizon of all trials.",
@@ -25,8 +36,8 @@ _OWNED = {
     "trainer.default_root_dir": "Every trial already has its own folder.",
     "seed_everything": "Every trial already has its own seed.",
 }
-_EPOCHS, _STEPS = "trainer.max_epochs", "trainer.max_steps"
-_BATCHES = ("data.init_args.batch_size", "data.batch_size")
+EPOCHS, STEPS = "trainer.max_epochs", "trainer.max_steps"
+BATCHES = ("data.init_args.batch_size", "data.batch_size")
 _TRAIN = "lightning_hwtune.apps.lightning_cli.segment:CliSegment"  # as a study file would name it
 
 
@@ -62,7 +73,7 @@ def complete(data: dict[str, Any], base: ConfigTree, configs: SeenConfigs, name:
     has_horizon = not given and any(data.get(name) is not None for name in HORIZONS)
     if isinstance(given, Mapping) and not has_horizon:
         named = {"name": "asha", **given}
-        data["scheduler"] = _horizon(configs).scheduler(named, _EPOCHS, _STEPS)
+        data["scheduler"] = _horizon(configs).scheduler(named, EPOCHS, STEPS)
         if data["scheduler"] is None:
             hint = "Write trainer.max_epochs into the configuration, or give scheduler.max_epochs=27."
             raise ArgumentError("scheduler", None, "a scheduler with the length of a full training", hint=hint)
@@ -90,9 +101,9 @@ def check_space(space: Any, base: ConfigTree) -> None:
         is_devices = isinstance(form, Mapping) and form.get("type") == "num_devices"
         if name in _OWNED:
             raise ArgumentError("space", name, "settings that may differ between trials", hint=_OWNED[name])
-        if is_devices and name != _DEVICES:
-            raise ArgumentError(f"space.{name}", dict(form), f"another type; only {_DEVICES} is the number of devices")
-        if name != _DEVICES:
+        if is_devices and name != DEVICES:
+            raise ArgumentError(f"space.{name}", dict(form), f"another type; only {DEVICES} is the number of devices")
+        if name != DEVICES:
             # a class that some trials do not use may not take the argument, so the configuration need not have it
             is_conditional = isinstance(form, Mapping) and form.get("when") is not None
             base.check_name(str(name), takes_section=_has_sections(form), may_be_new=is_conditional)
@@ -118,11 +129,11 @@ def keep_devices(space: Any, configs: SeenConfigs) -> None:
     Raises:
         ArgumentError: the value is not a number, or differs between sections that are searched.
     """
-    if not isinstance(space, dict) or _DEVICES in space:
+    if not isinstance(space, dict) or DEVICES in space:
         return
-    number = shared_devices(configs, _DEVICES, f"Search the number of devices as its own parameter, {_DEVICES}.")
+    number = shared_devices(configs, DEVICES, f"Search the number of devices as its own parameter, {DEVICES}.")
     if number > 1:
-        space[_DEVICES] = {"type": "num_devices", "counts": [number]}
+        space[DEVICES] = {"type": "num_devices", "counts": [number]}
 
 
 def seen_configs(base: ConfigTree, space: Any) -> SeenConfigs:
@@ -135,7 +146,7 @@ def seen_configs(base: ConfigTree, space: Any) -> SeenConfigs:
 
 
 def _facts(config: ConfigTree) -> Facts:
-    values = {name: config.get(name) for name in (_DEVICES, _EPOCHS, _STEPS, *_BATCHES)}
+    values = {name: config.get(name) for name in (DEVICES, EPOCHS, STEPS, *BATCHES)}
     return Facts(values, tuple(monitors(config.plain(), config.get)))
 
 
@@ -158,7 +169,7 @@ def _monitor(configs: SeenConfigs) -> Monitor:
 
 def _horizon(configs: SeenConfigs) -> Horizon:
     hint = "All trials must have the same rungs: leave {key} out of the sections that are searched."
-    return shared_horizon(configs, _EPOCHS, _STEPS, hint)
+    return shared_horizon(configs, EPOCHS, STEPS, hint)
 
 
 def fixed_batches(base: ConfigTree, configs: SeenConfigs, counts: Sequence[int]) -> dict[str, int]:
@@ -169,7 +180,7 @@ def fixed_batches(base: ConfigTree, configs: SeenConfigs, counts: Sequence[int])
     """
     if max(counts) == 1:
         return {}
-    found = [name for name in _BATCHES if any(config.facts.values[name] is not None for config in configs.seen)]
+    found = [name for name in BATCHES if any(config.facts.values[name] is not None for config in configs.seen)]
     for name in found:
         check_batch_sizes(configs, name, counts)
     return {name: base.get(name, 0) for name in found}

@@ -49,7 +49,27 @@ def merged_config(configs: Sequence[Path], script: str | None, subcommand: Seque
             given = ", ".join(map(str, configs))
             allowed = "files that the script's own parser accepts"
             raise ArgumentError("config", given, allowed, hint=f"The parser's message: {why}")
-        return ConfigTree.read(target)
+        return _with_interpolations(ConfigTree.read(target), [ConfigTree.read(path) for path in configs])
+
+
+def _with_interpolations(merged: ConfigTree, files: Sequence[ConfigTree]) -> ConfigTree:
+    """Return the merged configuration with interpolations such as `${data.batch_size}` as the files write them.
+
+    The parser prints their values, which would no longer follow a searched parameter.
+    """
+    written: dict[str, str] = {}
+    for file in files:
+        for name, text in file.leaves().items():
+            written = {key: kept for key, kept in written.items() if not _overlap(key, name)} | {name: text}
+    for name, text in written.items():
+        if "${" in text and merged.has(name):
+            restored = merged.replaced({name: text})
+            merged = restored if restored.get(name) == merged.get(name) else merged
+    return merged
+
+
+def _overlap(first: str, second: str) -> bool:
+    return f"{first}.".startswith(f"{second}.") or f"{second}.".startswith(f"{first}.")
 
 
 @final

@@ -12,6 +12,7 @@ from typing import Any, final
 
 from lightning_hwtune.apps.config_tree import ConfigTree
 from lightning_hwtune.apps.first_config import refuse_changed
+from lightning_hwtune.apps.lightning_cli.completion import completed_config
 from lightning_hwtune.apps.lightning_cli.config_values import (
     check_base,
     check_space,
@@ -72,18 +73,23 @@ class CliStudy:
         files = [config] if isinstance(config, Path) else list(config)
         target = str(script.resolve()) if isinstance(script, Path) else script
         is_one = len(files) == 1
-        base = ConfigTree.read(files[0]) if is_one else merged_config(files, target, subcommand)
-        place = " and ".join(map(str, files))
-        with in_file(place):
-            check_base(base)
         data = read_study_file(space)
         if "space" not in data:
             data = {"space": data}
         apply_overrides(data, parse_overrides(overrides), FILE_KEYS)
+        place = " and ".join(map(str, files))
+        if is_one:
+            base, from_script = completed_config(files[0], target, subcommand, data)
+        else:
+            base, from_script = merged_config(files, target, subcommand), []
+        with in_file(place):
+            check_base(base)
         with in_file(space):
             check_space(data["space"], base)
             configs = seen_configs(base, data["space"])
             notes = complete(data, base, configs, "-".join(file.stem for file in files))
+        if from_script:
+            notes.append(f"the script's parser completed {place}, which does not set {', '.join(from_script)}")
         with in_file(place):
             keep_devices(data["space"], configs)
         data |= {key: value for key, value in (given or {}).items() if value is not None}
