@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.engine.reading import Reader
@@ -21,6 +21,9 @@ from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.store.stored_names import stored_names
 from lightning_hwtune.study import Study
 from lightning_hwtune.views.study_location import located, present
+
+if TYPE_CHECKING:
+    from lightning_hwtune.views.forecast import TimeLeft
 
 __all__ = ["StoredStudy", "newest_first", "study_entries"]
 
@@ -52,7 +55,7 @@ class StoredStudy:
         return self.reader.driven_at()
 
     def state(self) -> StudyFacts:
-        """Returns the study's facts; `left_s` reads no event again.
+        """Returns the study's facts; `left` reads no event again.
 
         Raises:
             StudyNotFoundError: the study has not begun.
@@ -64,12 +67,12 @@ class StoredStudy:
         """Return whether a process is running the study now."""
         return self.driven_at() is not None
 
-    def left_s(self, now: float) -> float:
-        """Returns the forecast of the seconds until the study ends; NaN if that is unknown."""
-        from lightning_hwtune.views.forecast import time_left_s
+    def left(self, now: float) -> TimeLeft:
+        """Returns the forecast of the seconds until the study ends."""
+        from lightning_hwtune.views.forecast import TimeLeft, time_left
 
         state = self.reader.race_state(self.study.spec)
-        return time_left_s(state, now) if state is not None else math.nan
+        return time_left(state, now) if state is not None else TimeLeft()
 
     def checkpoints_bytes(self) -> int:
         """Returns the total size of the checkpoint files on disk, in bytes."""
@@ -87,12 +90,13 @@ class StoredStudy:
 
     def status(self) -> dict[str, Any]:
         """Returns the progress of the study, as in `views.status.status_entry`."""
+        from lightning_hwtune.views.forecast import TimeLeft
         from lightning_hwtune.views.status import status_entry
 
         state, driven_at = self.state(), self.driven_at()
         now, is_driven = max(driven_at or 0.0, state.last_at), driven_at is not None
-        left_s = self.left_s(now) if is_driven and state.closed is None else math.nan
-        entry = status_entry(state, now, self.checkpoints_bytes(), is_driven=is_driven, left_s=left_s)
+        left = self.left(now) if is_driven and state.closed is None else TimeLeft()
+        entry = status_entry(state, now, self.checkpoints_bytes(), is_driven=is_driven, left=left)
         return {**entry, "reason": located(entry["reason"], self.study.dir, self.storage)}
 
     def trials(self, trial_ids: Collection[int] | None = None) -> list[dict[str, Any]]:

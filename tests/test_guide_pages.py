@@ -11,7 +11,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 HEADINGS = re.findall(r"^## `(.+)`$", (DOCS / "faq.md").read_text("utf-8"), re.MULTILINE)
-TOPICS = ("conditional", "constraints", "importance", "slurm", "load_if_exists", "why it stopped")
 
 
 def strings_of_the_package() -> list[str]:
@@ -58,14 +57,3 @@ def test_the_heading_of_an_error_is_a_text_of_the_package(heading: str, strings:
 
 def test_an_error_of_another_program_is_not_found(strings: list[str]) -> None:
     assert not occurs("the objective ... was never observed", strings)
-
-
-@pytest.mark.parametrize("topic", TOPICS)
-def test_a_reader_who_knows_optuna_finds_it_with_two_clicks(topic: str) -> None:
-    """The first click is this page, which the navigation has; the second is the link of a row."""
-    rows = (DOCS / "coming-from-optuna.md").read_text("utf-8").lower().splitlines()
-    row = next(line for line in rows if topic in line)
-    links = re.findall(r"\]\(([\w/.-]+\.md)(?:#[\w-]+)?\)", row)
-    assert links
-    assert all((DOCS / link).is_file() for link in links)
-    assert "coming-from-optuna.md" in (ROOT / "mkdocs.yml").read_text("utf-8")

@@ -40,6 +40,7 @@ __all__ = ["Outlook", "cheaply_drawn", "outlook"]
 
 _CHEAP_SEARCHERS = ("random", "sobol", "grid")
 _MAX_STEPS = 100_000
+_N_RUNS, _T = 5, 1.5332  # Student's t with 4 degrees of freedom is below _T with a probability of 90 %
 _MOST_NEW = 100  # number of new trials that are run forward
 _NEWEST_SHARE, _LEAST_NEWEST = 0.33, 8  # the newest trials, which new ones resemble: share, least number
 _LIKE_NEWEST = 0.7  # probability that a new trial resembles one of them
@@ -52,18 +53,36 @@ class Outlook:
 
     Attributes:
         left_s: seconds until the study ends or stops at a limit.
+        low_s, high_s: the range in which they are with a probability of 80 %, by the spread of the runs; `left_s` if
+            the study was run forward only once.
         starting_device_s: device-seconds spent on start-ups. device_s: all device-seconds.
     """
 
     left_s: float
     starting_device_s: float
     device_s: float
+    low_s: float
+    high_s: float
 
 
-def outlook(state: StudyState, now: float, paces: SeenPaces, *, n_runs: int = 5) -> Outlook:
-    """Returns the median of several forward runs. Does not change the state."""
+def outlook(state: StudyState, now: float, paces: SeenPaces, *, n_runs: int = _N_RUNS) -> Outlook:
+    """Returns the median of several forward runs, with their range. Does not change the state."""
     runs = sorted((_Run(state, now, paces, seed).run() for seed in range(n_runs)), key=lambda run: run.left_s)
-    return runs[len(runs) // 2]
+    low_s, high_s = _range([run.left_s for run in runs])
+    return dataclasses.replace(runs[len(runs) // 2], low_s=low_s, high_s=high_s)
+
+
+def _range(seconds: Sequence[float]) -> tuple[float, float]:
+    """Returns the range in which one more run would end with a probability of 80 %.
+
+    It is the prediction interval of a normal distribution (G. J. Hahn and W. Q. Meeker, "Statistical Intervals", 1991,
+    chapter 4) for the logarithms. The quantiles of so few runs would be too narrow.
+    """
+    if len(seconds) != _N_RUNS or min(seconds) <= 0.0:
+        return min(seconds), max(seconds)
+    logs = np.log(seconds)
+    half = _T * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / _N_RUNS)
+    return math.exp(logs.mean() - half), math.exp(logs.mean() + half)
 
 
 def cheaply_drawn(state: StudyState) -> StudyState:
@@ -146,7 +165,8 @@ class _Run:
             if self._past_limit_s() >= 0.0:
                 break
         self._now -= max(self._past_limit_s(), 0.0)
-        return Outlook(max(self._now - self._begun, 0.0), self._starting_s, self._device_s)
+        left_s = max(self._now - self._begun, 0.0)
+        return Outlook(left_s, self._starting_s, self._device_s, left_s, left_s)
 
     def _more_s(self) -> float:
         """Returns the seconds for the trials that were not run forward, or those that the remaining money lasts."""

@@ -124,7 +124,7 @@ _HangTimeout = Annotated[
         or_auto(DURATION),
         "Time without progress (no batch, no report, no checkpoint) after which a segment is ended and retried: "
         'seconds, or text such as "10min". "auto": from the first batch on, ten times the longest such time of the '
-        'trial so far, but at least 30 minutes. None: no limit. Not for the executor "inline" and objects.',
+        'trial so far, but at least 30 minutes. None, "inline" and executor objects: no limit.',
     ),
 ]
 _Executor = Annotated[

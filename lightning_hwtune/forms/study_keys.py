@@ -25,7 +25,7 @@ FILE_KEYS: Mapping[str, Setting] = {
     "train": Setting(
         NEEDED,
         text("an import path such as 'models.digits_study:train'"),
-        "Import path of the training function, `package.module:function`; it takes a `Trial`. It may be in "
+        "Import path of the training function, `package.module:function`; it takes a `Trial`. The module may be in "
         "the working directory.",
         str,
     ),
@@ -55,8 +55,10 @@ FILE_KEYS: Mapping[str, Setting] = {
     "max_epochs": Setting(
         None, _STUDY["max_epochs"], "The full training in epochs, if `scheduler` is None.", int | None
     ),
-    "max_steps": Setting(None, _STUDY["max_steps"], "The same in steps.", int | None),
-    "max_samples": Setting(None, _STUDY["max_samples"], "The same in samples.", int | None),
+    "max_steps": Setting(None, _STUDY["max_steps"], "The full training in steps, if `scheduler` is None.", int | None),
+    "max_samples": Setting(
+        None, _STUDY["max_samples"], "The full training in samples, if `scheduler` is None.", int | None
+    ),
     "searcher": Setting(
         "tpe",
         mapping("a mapping such as {name: grid}, or a name", or_text=True),

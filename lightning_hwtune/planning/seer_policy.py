@@ -60,9 +60,10 @@ class SeerAllocation(AllocationPolicy):
 
     Args:
         max_devices: the most devices of one trial; None for the whole pool.
-        unit_s: seconds of one epoch (or step, or sample) on one device, before the study has measured it.
-        speeds: number of devices -> speed of a trial in any unit, before the study has measured it.
-        start_s: seconds to start a trial, before the study has measured it.
+        unit_s: seconds of one epoch (or step, or sample) on one device, used until the study has measured it.
+        speeds: mapping from the number of devices to the speed of a trial, in any unit, used until the study has
+            measured it.
+        start_s: seconds to start a trial, used until the study has measured it.
 
     Examples:
         >>> space, pool = hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 6)

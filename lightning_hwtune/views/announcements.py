@@ -309,7 +309,7 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
         time_s,
         counted(spent, state.ladder.unit)
         + again
-        + (f" ({share(spent - repeated, full)} of the {full} of full training)" if full else ""),
+        + (f" ({share(spent - repeated, full)} of the {full} for full training)" if full else ""),
     ]
     if state.spec.has_price:
         parts.append(money(state.billed_usd(now)))

@@ -19,7 +19,17 @@ from lightning_hwtune.core.schedulers import scheduler_from_settings
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.views.amounts import counted, duration
 
-__all__ = ["Countdown", "PaceFacts", "StartUps", "checked_pace", "full_trainings_text", "start_ups", "time_left_s"]
+__all__ = [
+    "Countdown",
+    "PaceFacts",
+    "StartUps",
+    "TimeLeft",
+    "checked_pace",
+    "full_trainings_text",
+    "start_ups",
+    "time_left",
+    "time_left_s",
+]
 
 _MAX_FIRST_RUNG = 30
 _REDO_S, _RARELY, _SOON = 5.0, 50.0, 10.0
@@ -45,6 +55,27 @@ class StartUps:
     first_rung: int | None
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class TimeLeft:
+    """The seconds until a study ends or reaches a limit, whichever is first.
+
+    Attributes:
+        left_s: the forecast; NaN if it is unknown.
+        low_s, high_s: the range in which they are with a probability of 80 %, by the spread of the simulations that the
+            forecast is made from; NaN if it is not made from simulations.
+    """
+
+    left_s: float = math.nan
+    low_s: float = math.nan
+    high_s: float = math.nan
+
+    @property
+    def range_s(self) -> tuple[float, float] | None:
+        """The range; None if it is unknown."""
+        return (self.low_s, self.high_s) if math.isfinite(self.low_s + self.high_s) else None
+
+
 def checked_pace(check: PaceFacts) -> Pace | None:
     """Returns the pace that a check has measured; None if the duration of an epoch is unknown."""
     known = {count: seconds for count, seconds in check.units_s.items() if math.isfinite(seconds)}
@@ -52,21 +83,26 @@ def checked_pace(check: PaceFacts) -> Pace | None:
     return Pace(known, startup_s, check.warm_up_s) if known else None
 
 
-def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> float:
-    """Returns the seconds until the study ends or reaches a limit, whichever is first; NaN if that is unknown.
+def time_left(state: StudyState, now: float, checked: Pace | None = None) -> TimeLeft:
+    """Returns the forecast of the seconds that a study still takes, with its range.
 
     Args:
         checked: the pace that its check has measured, if it is known here.
     """
     limits, paces = state.limits, SeenPaces(state, checked)
     if not state.running and _is_done(state, now):
-        return 0.0
-    left_s = _time_limit_s(state, now)
+        return TimeLeft(0.0, 0.0, 0.0)
+    limit_s = _time_limit_s(state, now)
     if paces and (limits.max_trials is not None or state.is_replicating):
-        left_s = min(left_s, outlook(state, now, paces).left_s)
-    else:
-        left_s = min(left_s, _cost_limit_s(state, now))
-    return left_s if math.isfinite(left_s) else math.nan
+        found = outlook(state, now, paces)
+        return TimeLeft(*(min(seconds, limit_s) for seconds in (found.left_s, found.low_s, found.high_s)))
+    left_s = min(limit_s, _cost_limit_s(state, now))
+    return TimeLeft(left_s) if math.isfinite(left_s) else TimeLeft()
+
+
+def time_left_s(state: StudyState, now: float, checked: Pace | None = None) -> float:
+    """Returns the forecast of `time_left` without its range; NaN if it is unknown."""
+    return time_left(state, now, checked).left_s
 
 
 def full_trainings_text(state: StudyFacts, checked: Pace | None = None, passed_s: float = 0.0) -> str:

@@ -10,6 +10,7 @@ from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import FIRST_ERROR, TrialState
 from lightning_hwtune.core.schedulers import Scheduler
+from lightning_hwtune.views.forecast import TimeLeft
 from lightning_hwtune.views.front_points import candidates, front_points
 from lightning_hwtune.views.infeasible import least_text
 from lightning_hwtune.views.ledger import idle_and_launch_usd, useful_usd
@@ -26,9 +27,11 @@ __all__ = [
     "study_state",
 ]
 
+_UNKNOWN = TimeLeft()
+
 
 def status_entry(
-    state: StudyFacts, now: float, checkpoints_bytes: int, *, is_driven: bool = True, left_s: float = math.nan
+    state: StudyFacts, now: float, checkpoints_bytes: int, *, is_driven: bool = True, left: TimeLeft = _UNKNOWN
 ) -> dict[str, Any]:
     """Returns the progress of the study.
 
@@ -36,7 +39,7 @@ def status_entry(
         now: seconds since the Unix epoch, as in the log.
         checkpoints_bytes: total size of its checkpoint files on disk.
         is_driven: False if it is known that no process runs the study; its clock then stands still.
-        left_s: forecast of the seconds until the study ends (`views.forecast.time_left_s`); NaN if that is unknown.
+        left: forecast of the seconds until the study ends.
 
     Returns:
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
@@ -52,6 +55,8 @@ def status_entry(
             they do not count as failed, and start again when it is continued.
         retried: segments that were repeated because they ended with an error.
         time_left_s: forecast of the seconds until the study ends; None if it is not running or that is unknown.
+        time_left_range_s: the range in which they are with a probability of 80 %, by the spread of the simulations that
+            the forecast is made from; None without a forecast, and if it is not made from simulations.
         waits_for: only if nothing can train: "a node", if none of the nodes that come and go is ready.
         wall_s: time during which the study was run.
         device_s, cost_usd: the ledger, including start-ups and lost work; `cost_usd` is None without a price.
@@ -68,6 +73,7 @@ def status_entry(
     """
     clock = now if is_driven else state.last_at
     has_price = state.spec.has_price
+    has_forecast = is_driven and _has_forecast(state, left.left_s)
     useful_device_s = sum(trial.last.device_s for trial in state.trials if trial.last is not None)
     return {
         "study": state.spec.name,
@@ -95,7 +101,8 @@ def status_entry(
         "retried": sum(n_retries(state).values()),
         "checkpoints_bytes": checkpoints_bytes,
         "wall_s": state.wall_s(clock),
-        "time_left_s": left_s if is_driven and _has_forecast(state, left_s) else None,
+        "time_left_s": left.left_s if has_forecast else None,
+        "time_left_range_s": list(left.range_s) if has_forecast and left.range_s else None,
         **({"waits_for": "a node"} if is_driven and state.waits_for_nodes else {}),
         "device_s": _device_s(state, clock),
         "useful_device_s": useful_device_s,

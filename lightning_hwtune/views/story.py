@@ -28,25 +28,30 @@ from lightning_hwtune.views.amounts import (
 from lightning_hwtune.views.best_epochs import better_before
 from lightning_hwtune.views.front_points import candidates, ended_early
 from lightning_hwtune.views.infeasible import infeasible_text
-from lightning_hwtune.views.kept_parameters import kept_parameters
+from lightning_hwtune.views.kept_parameters import KeptParameters
 from lightning_hwtune.views.reference import report_reference_text
 from lightning_hwtune.views.replicates import replicates_text
 
 __all__ = ["repeated_text", "stage_text", "values_text", "why"]
 
 
-def why(state: StudyFacts, events: Iterable[ev.Event], trial_id: int) -> str:
+def why(
+    state: StudyFacts, events: Iterable[ev.Event], trial_id: int, kept_parameters: KeptParameters | None = None
+) -> str:
     """Returns what happened to a trial and why. Times count from its creation.
 
     Epochs between two rungs share a line. Checkpoints that were replaced by newer ones are not mentioned. Notes about
     the whole study come at the end.
+
+    Args:
+        kept_parameters: of this state, for the stories of many trials; None: they are collected for this one.
     """
     trial = state.trials[trial_id]
     replicates = replicates_text(state, trial)
     own = [event for event in events if getattr(event, "trial_id", None) == trial_id]
     planned = (stage for stage in state.stages if stage.reached in trial.decided)
     own = list(heapq.merge(own, planned, key=lambda event: event.at))
-    lines = list(_lines(state, own))
+    lines = list(_lines(state, own, kept_parameters or KeptParameters(state)))
     width = max((len(time) for time, _ in lines), default=0)
     story = [f"  {time:>{width}}  {text}" for time, text in lines]
     end = " ".join(filter(None, (_end(state, trial), replicates)))
@@ -78,16 +83,22 @@ def _head(state: StudyFacts, trial: TrialRecord) -> list[str]:
     ]
 
 
-def _lines(state: StudyFacts, events: Sequence[ev.Event]) -> Iterator[tuple[str, str]]:
+def _lines(state: StudyFacts, events: Sequence[ev.Event], kept: KeptParameters) -> Iterator[tuple[str, str]]:
     """Yields pairs of time and text; consecutive reports without a decision are merged."""
     for key, group in groupby(events, key=_folding):
         members = list(group)
         if isinstance(key, tuple):
             text = _quiet_reports(state, members)
         else:
-            text = "\n".join(filter(None, (_TEXT_OF[type(event)](state, event) for event in members)))
+            text = "\n".join(filter(None, (_text(state, event, kept) for event in members)))
         if text:
             yield f"+{duration(members[-1].at - events[0].at)}", text
+
+
+def _text(state: StudyFacts, event: ev.Event, kept: KeptParameters) -> str:
+    if isinstance(event, ev.TrialCreated):
+        return _created(state, event, kept)
+    return _TEXT_OF[type(event)](state, event)
 
 
 def _folding(event: ev.Event) -> tuple[int, str] | int:
@@ -110,11 +121,10 @@ def _quiet_reports(state: StudyFacts, reports: Sequence[Any]) -> str:
     return f"{unit}s {first.resource} to {last.resource} {verb}: {changes}{reference} [{last.rule}]"
 
 
-def _created(state: StudyFacts, event: ev.TrialCreated) -> str:
+def _created(state: StudyFacts, event: ev.TrialCreated, kept: KeptParameters) -> str:
     bracket = f", bracket {event.bracket}" if event.bracket else ""
     to = state.ladder.top if event.trial_id in state.to_end else event.target
-    kept = kept_parameters(state, event)
-    return f"created: {event.reason}{kept}; seed {event.seed}{bracket}; {_allowed(state, to)}"
+    return f"created: {event.reason}{kept.text(event)}; seed {event.seed}{bracket}; {_allowed(state, to)}"
 
 
 def _waits(state: StudyFacts, event: ev.DevicesReserved) -> str:
@@ -203,7 +213,6 @@ def _tested(state: StudyFacts, event: ev.Tested) -> str:
 
 
 _TEXT_OF: Mapping[type[ev.Event], Callable[[StudyFacts, Any], str]] = {
-    ev.TrialCreated: _created,
     ev.DevicesReserved: _waits,
     ev.SegmentStarted: _started,
     ev.Reported: _reported,

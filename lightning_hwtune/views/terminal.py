@@ -156,7 +156,7 @@ def _total(forecast: Mapping[str, Any]) -> str:
     trials, epochs = counted(forecast["fully_trained"], "fully trained trials"), forecast["epochs"]
     both = f"{forecast['bound']} {trials} and {counted(epochs, forecast['unit'])}".lstrip()
     return (
-        f"expected: {both}, {share(forecast['epochs'], full)} of the {full} of full training; less if trials end early"
+        f"expected: {both}, {share(forecast['epochs'], full)} of the {full} for full training; less if trials end early"
     )
 
 
@@ -194,7 +194,7 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield "replicates", _replicates(entry)
     spent, full, repeated = entry["epochs_spent"], entry["epochs_full"], entry["epochs_repeated"]
     again = f", {repeated} repeated" if repeated else ""
-    part = f", {share(spent - repeated, full)} of the {full} of full training" if full else ""
+    part = f", {share(spent - repeated, full)} of the {full} for full training" if full else ""
     yield entry["unit"], f"{spent}{again}{part}"
     yield (
         "segments",
@@ -211,7 +211,9 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     devices = f"{duration(entry['device_s'])} of device time, {duration(entry['useful_device_s'])} of it useful"
     yield "time", f"{duration(entry['wall_s'])}; {devices}"
     if entry["time_left_s"] is not None:
-        yield "left", f"about {duration(entry['time_left_s'])}"
+        between = entry["time_left_range_s"]
+        text = f", probably between {duration(between[0])} and {duration(between[1])}" if between else ""
+        yield "left", f"about {duration(entry['time_left_s'])}{text}"
     if "waits_for" in entry:
         yield "waits for", f"{entry['waits_for']}: none is ready, so nothing trains"
     if entry["cost_usd"] is not None:

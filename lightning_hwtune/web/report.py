@@ -13,6 +13,7 @@ from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.text import counted
 from lightning_hwtune.views.amounts import duration, number
 from lightning_hwtune.views.export import json_text
+from lightning_hwtune.views.kept_parameters import KeptParameters
 from lightning_hwtune.views.prior_facts import has_prior
 from lightning_hwtune.views.story import why
 from lightning_hwtune.views.study_location import located
@@ -62,7 +63,8 @@ def _stories(chosen: StoredStudy, front: Sequence[Mapping[str, Any]]) -> dict[in
         if trial_id in events:
             events[trial_id].append(event)
     place = chosen.study.dir, chosen.storage
-    return {trial_id: located(why(state, events[trial_id], trial_id), *place) for trial_id in told}
+    kept = KeptParameters(state)
+    return {trial_id: located(why(state, events[trial_id], trial_id, kept), *place) for trial_id in told}
 
 
 def _told(state: StudyFacts, front: Sequence[int]) -> list[int]:

@@ -34,6 +34,7 @@ from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.views.amounts import money
 from lightning_hwtune.views.announcements import opening, totals
+from lightning_hwtune.views.forecast import TimeLeft
 from lightning_hwtune.views.ledger import ledger_entry, ledger_rows
 from lightning_hwtune.views.plots import ledger_figure
 from lightning_hwtune.views.status import status_entry
@@ -308,7 +309,7 @@ def test_a_study_without_a_ready_node_waits_and_has_no_forecast() -> None:
     for more, waits in (([], True), ([ready[0]], False), ([lost], True), ([requested[1]], True), ([ready[1]], False)):
         log = [*log, *more]
         state = folded(study, log)
-        entry, text = status_entry(state, 6.0, 0, left_s=100.0), totals(state, 6.0, 100.0)
+        entry, text = status_entry(state, 6.0, 0, left=TimeLeft(100.0)), totals(state, 6.0, 100.0)
         assert state.waits_for_nodes is waits
         assert entry.get("waits_for") == ("a node" if waits else None)
         assert entry["time_left_s"] == (None if waits else 100.0)

@@ -23,7 +23,7 @@ from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
 from lightning_hwtune.views.amounts import duration
 from lightning_hwtune.views.announcements import checked, totals
-from lightning_hwtune.views.forecast import start_ups, time_left_s
+from lightning_hwtune.views.forecast import TimeLeft, start_ups, time_left, time_left_s
 from lightning_hwtune.views.status import rung_forecast, status_entry
 
 SPACE = SearchSpace(x=Float(0, 1), y=Float(0, 1))
@@ -81,11 +81,42 @@ def test_a_forecast_changes_nothing_and_repeats() -> None:
     for event in log_of(state, limits, 1.0)[:30]:
         state.apply(event)
     before, now = status_entry(state, state.last_at, 0), state.last_at
-    left_s = time_left_s(state, now)
-    assert left_s > 0
-    assert status_entry(state, now, 0, left_s=left_s) == {**before, "time_left_s": left_s}
-    assert status_entry(state, now, 0, left_s=left_s, is_driven=False)["time_left_s"] is None
-    assert time_left_s(state, now) == left_s
+    left = time_left(state, now)
+    assert 0 < left.low_s < left.left_s < left.high_s
+    known = {"time_left_s": left.left_s, "time_left_range_s": [left.low_s, left.high_s]}
+    assert status_entry(state, now, 0, left=left) == {**before, **known}
+    assert {name: before[name] for name in known} == dict.fromkeys(known)
+    stopped = status_entry(state, now, 0, left=left, is_driven=False)
+    assert {name: stopped[name] for name in known} == dict.fromkeys(known)
+    assert time_left(state, now) == left
+
+
+def test_most_studies_end_within_the_range() -> None:
+    n_within, widths = 0, []
+    for seed in range(12):
+        state, limits = study(ASHA(max_epochs=9, first_rung=1), max_trials=30)
+        state.spec = dataclasses.replace(state.spec, seed=seed)
+        log = log_of(state, limits, 1.0)
+        for event in log:
+            if event.at < log[-1].at / 3:
+                state.apply(event)
+        left_s, found = log[-1].at - state.last_at, time_left(state, state.last_at)
+        n_within += found.low_s <= left_s <= found.high_s
+        widths.append((found.high_s - found.low_s) / left_s)
+    assert n_within >= 8
+    assert 0.0 < statistics.median(widths) < 0.7
+
+
+def test_a_range_ends_at_the_limit_of_time_and_needs_simulations() -> None:
+    state, limits = study(ASHA(max_epochs=9, first_rung=1), max_trials=50, max_time_s=30.0)
+    log = log_of(state, limits, 1.0)
+    for event in log[:20]:
+        state.apply(event)
+    left_s = 30.0 - state.wall_s(state.last_at)
+    assert time_left(state, state.last_at) == TimeLeft(left_s, left_s, left_s)
+    state.limits = dataclasses.replace(state.limits, max_trials=None)
+    found = time_left(state, state.last_at)
+    assert (found.left_s, found.range_s) == (left_s, None)
 
 
 def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
@@ -96,7 +127,7 @@ def test_limits_of_time_bound_a_forecast_and_a_closed_study_has_none() -> None:
     assert time_left_s(state, state.last_at, Pace({1: 1.0}, 1.0)) <= 10.0
     for event in log[2:]:
         state.apply(event)
-    assert status_entry(state, state.last_at, 0, left_s=5.0)["time_left_s"] is None
+    assert status_entry(state, state.last_at, 0, left=TimeLeft(5.0))["time_left_s"] is None
     assert "left" not in totals(state, state.last_at)
     assert "9.6 s of 10 s so far, about 3 min 05 s left · " in totals(state, state.last_at, 185.0)
 

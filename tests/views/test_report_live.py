@@ -92,7 +92,7 @@ def test_the_lines_of_the_paper_study():
     left = [line for line in lines if " left" in line]  # at the end of the first segment, and about ten seconds later
     assert [line[:12].strip() for line in left] == ["1.2 s", "12 s"]
     assert re.search(
-        r" 2 of 4 trials · 0 fully trained · 1.2 s so far, about \d+ s left · 1 epoch \(3 % of the 36 of full training",
+        r" 2 of 4 trials · 0 fully trained · 1.2 s so far, about \d+ s left · 1 epoch \(3 % of the 36 for",
         left[0],
     )
     lines = [line for line in lines if line not in left]
@@ -122,7 +122,7 @@ def test_the_lines_of_the_paper_study():
         "        17 s  trial 3 starts again from scratch on 2 devices: its training to epoch 1 was interrupted",
         "        18 s  trial 3 failed: killed by signal 9",
         "        20 s  study paper is finished (4 trials): 4 of 4 trials · 2 fully trained · 20 s · 22 epochs, "
-        "3 repeated (53 % of the 36 of full training) · 0.025 USD · 1 failed",
+        "3 repeated (53 % of the 36 for full training) · 0.025 USD · 1 failed",
     ]
 
 
@@ -164,7 +164,7 @@ def test_before_anything_trains_the_folder_the_limits_and_the_rungs_are_told(emp
     # 4 + 1 x 2, and two finishers: one from 3 to 9, one from 1 to 9
     assert text[9].startswith("finishers: the best trials that no rung promoted train to the end, until 2 trials are")
     assert text[10] == (
-        "expected: at least 2 fully trained trials and 20 epochs, 56 % of the 36 of full training; less if trials end "
+        "expected: at least 2 fully trained trials and 20 epochs, 56 % of the 36 for full training; less if trials end "
         "early"
     )
     assert text[11].startswith("the training function carries 2 GB, most of it `frame` (2 GB)")
@@ -438,14 +438,14 @@ def test_a_study_that_continues_forecasts_after_its_imports_and_one_that_asks_sa
 
 
 @pytest.mark.parametrize(
-    ("max_trials", "shown"), [(4, "(53 % of the 36 of"), (8, "(26 % of the 72 of"), (None, "repeated · ")]
+    ("max_trials", "shown"), [(4, "(53 % of the 36 for"), (8, "(26 % of the 72 for"), (None, "repeated · ")]
 )
 def test_the_share_of_full_training_has_a_base_that_does_not_move(max_trials, shown):
     played, limited = play(), begin(make_spec(), max_trials=max_trials, max_time_s=60.0)
     shares = []
     for event in played.log[2:-1]:
         limited.state.apply(event)
-        shares += re.findall(r"% of the (\d+) of full training", totals(limited.state, limited.state.last_at))
+        shares += re.findall(r"% of the (\d+) for full training", totals(limited.state, limited.state.last_at))
     assert shown in totals(limited.state, limited.state.last_at)
     assert len(set(shares)) == (max_trials is not None)
 
@@ -550,12 +550,12 @@ def test_epochs_that_are_trained_again_are_named_and_no_part_of_full_training():
             script.report(float(epoch), 0, epoch, 0.5, float(epoch), target=9)
         done = reached == 9
         script.end(9.0, 0, "completed" if done else "waiting", 9.0, outcome="done" if done else "interrupted")
-    assert " · 13 epochs, 4 repeated (100 % of the 9 of full training)" in totals(script.state, 9.0)
+    assert " · 13 epochs, 4 repeated (100 % of the 9 for full training)" in totals(script.state, 9.0)
     entry = status_entry(script.state, 9.0, 0, is_driven=False)
     assert (entry["epochs_spent"], entry["epochs_repeated"]) == (13, 4)
     console = screen(is_terminal=False)
     console.print(status_table(entry))
-    assert "13, 4 repeated, 100 % of the 9 of full training" in console.file.getvalue()
+    assert "13, 4 repeated, 100 % of the 9 for full training" in console.file.getvalue()
 
 
 def test_a_second_check_says_why_it_is_made(empty):

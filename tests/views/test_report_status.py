@@ -76,6 +76,7 @@ def test_the_status_of_the_paper_study(paper):
         *expected,
         "wall_s",
         "time_left_s",
+        "time_left_range_s",
         "device_s",
         "cost_usd",
         "useful_device_s",

@@ -20,7 +20,7 @@ from lightning_hwtune.views.story import _TEXT_OF, why
 
 def test_each_event_of_a_trial_has_a_text():
     kinds = [kind for kind in ev._TYPES.values() if "trial_id" in {field.name for field in dataclasses.fields(kind)}]
-    assert {ev.Tested, ev.ValueNoted, ev.Reported} <= set(kinds) <= set(_TEXT_OF)
+    assert {ev.Tested, ev.ValueNoted, ev.Reported} <= set(kinds) <= {ev.TrialCreated, *_TEXT_OF}
 
 
 def test_what_a_training_noted_and_how_tests_ended_are_told(paper):

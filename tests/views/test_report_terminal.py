@@ -34,7 +34,7 @@ def test_the_rungs_as_a_table():
     ]
     assert [line.rstrip() for line in lines(console)[7:]] == [
         "finishers: the best trials that no rung promoted train to the end, until 4 trials are fully trained",
-        "expected: at least 4 fully trained trials and 208 epochs, 13 % of the 1620 of full training; less if trials "
+        "expected: at least 4 fully trained trials and 208 epochs, 13 % of the 1620 for full training; less if trials "
         "end early",
     ]
 
@@ -60,7 +60,7 @@ def test_the_lines_below_the_rungs_name_numbers_that_are_sure(n_trials, finisher
     console.print(rung_table(ASHA(max_epochs=9, first_rung=3), n_trials, finishers, to_end))
     *below, total = lines(console)[5:]
     assert [text in line for text, line in zip(says, below, strict=True)] == [True] * len(says)
-    assert "of full training" in total
+    assert "for full training" in total
 
 
 def test_rungs_without_finishers_have_no_column_for_them():
@@ -148,7 +148,7 @@ def test_status_in_words(paper):
         ["state", "finished: 4 trials"],
         ["trials", "4 of 4 begun, 0 to go (1 paused, 2 completed, 1 failed)"],
         ["front", "2 points; 2 fully trained"],
-        ["epochs", "22, 3 repeated, 53 % of the 36 of full training"],
+        ["epochs", "22, 3 repeated, 53 % of the 36 for full training"],
         ["segments", "8, 0 running, 3 resumed from a checkpoint, on up to 2 ranks"],
         ["promotions", "2"],
         ["errors", "1 trial failed, 2 segments retried"],
@@ -162,7 +162,7 @@ def test_status_before_anything_was_trained(empty):
     console = screen()
     console.print(status_table(status_entry(empty.state, 0.0, 0)))
     assert "trials       0 of 4 begun, 4 to go" in lines(console)
-    assert "epochs       0, 0 % of the 36 of full training" in lines(console)
+    assert "epochs       0, 0 % of the 36 for full training" in lines(console)
 
 
 def test_failures_are_cut_and_paths_are_folded():

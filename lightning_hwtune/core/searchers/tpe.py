@@ -55,7 +55,7 @@ class TPE(Searcher):
         good: the share of the judged trials that counts as good.
         random: the share of draws that stays random.
         candidates: how many configurations are compared for a proposal.
-        min_points: half the number of judged trials with which the model begins. With "bohb" it is also the least
+        min_points: the model is used once `2 * min_points` trials are judged. With "bohb" it is also the least
             number of good trials and of other trials. None: 5; with "bohb", the number of parameters plus one.
         rungs: "all" to learn from the trials of all rungs, or "highest" to use only the highest rung with enough
             points.

@@ -58,6 +58,7 @@ function ledgerOf(study) {
   const pairs = [
     ["time the study ran", hw.duration(status.wall_s)],
     ...(left === null ? [] : [["time left, by forecast", `about ${hw.duration(left)}`]]),
+    ...(status.time_left_range_s ? [["with a probability of 80 %", `between ${status.time_left_range_s.map(hw.duration).join(" and ")}`]] : []),
     ["device time", hw.duration(status.device_s)],
     ["of which led to results", hw.duration(status.useful_device_s)],
     ...(ledger.total_usd === null ? [] : [["cost", hw.dollars(ledger.total_usd)], ["for training", hw.dollars(ledger.training_usd)],
