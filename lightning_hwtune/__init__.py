@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.moment import ExpectedPace, ExpectedSpeed, Moment
     from lightning_hwtune.core.hardware.policies import DoublingAllocation, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.policy import AllocationPolicy
+    from lightning_hwtune.core.hardware.kinds import Nodes
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile, ScalingShape
     from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Energy, Metric, PeakMemory, TrainSeconds
@@ -114,6 +115,7 @@ __all__ = [
     "MetricError",
     "MissingDependencyError",
     "Moment",
+    "Nodes",
     "NumDevices",
     "OptunaSampler",
     "OwnedArgumentError",
@@ -179,6 +181,7 @@ _NAMES: dict[str, str] = {
         "core.hardware.deadline_policy": ("DeadlineAllocation",),
         "core.hardware.policies": ("DoublingAllocation", "FixedAllocation", "SearchedAllocation"),
         "core.hardware.policy": ("AllocationPolicy",),
+        "core.hardware.kinds": ("Nodes",),
         "core.hardware.pool": ("Pool",),
         "core.hardware.scaling": ("ScalingModel", "ScalingPoint", "ScalingProfile", "ScalingShape"),
         "core.constraints": ("Constraint",),

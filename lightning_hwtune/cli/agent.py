@@ -57,6 +57,23 @@ def agent(
             show_default=False,
         ),
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            "--devices",
+            min=1,
+            help="How many devices of this host the study may use, in a pool whose nodes differ; default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            "--instance",
+            help="Instance type of this host, in a pool with several types.",
+            show_default=False,
+        ),
+    ] = None,
     wait: Annotated[
         float, typer.Option("--wait", min=1, help="Seconds without a connection to the study after which it ends.")
     ] = 600,
@@ -90,6 +107,9 @@ def agent(
         root=root.absolute() if root is not None else folder.absolute() if folder is not None else None,
         address=address,
         give_up_s=wait,
+        devices=devices,
+        instance=instance or "",
+        cpus=_cpus_of_step() if launched else None,
         say=say,
     )
     if launched:  # the study gets the warning, and ends its agents when its trials have paused
@@ -98,3 +118,9 @@ def agent(
     with Signals() as signals, signals.acting():
         served.run()
     say("the session of the study has ended")
+
+
+def _cpus_of_step() -> int | None:
+    """Returns the CPUs that Slurm gives this node; None if it does not say so."""
+    text = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return int(text) if text.isdecimal() and int(text) else None

@@ -73,7 +73,7 @@ def _as_job(state: Any, trial_id: int, command: str) -> list[str]:
     from lightning_hwtune.text import counted
 
     pool, devices = state.spec.pool, state.trials[trial_id].num_devices
-    if pool.nodes > 1 and devices > pool.node_size:
+    if pool.n_nodes > 1 and devices > pool.node_size:
         hint = "On several nodes, run a study of this one trial: hwtune run STUDY.yaml executor=agents."
         raise ArgumentError("--sbatch", f"a trial on {counted(devices, 'devices')}", "a trial on one node", hint=hint)
     wanted = ["--nodes=1", "--ntasks=1"]

@@ -352,6 +352,9 @@ def _of_file(path: Path, overrides: Sequence[str] | None) -> dict[str, Any]:
     settings = StudySettings.load(path, changes)
     spec, pool = settings.spec(), settings.study_kwargs()["pool"]
     limits = settings.limits().resolved(spec)
+    if pool.has_several_kinds:
+        hint = "Plan with one kind, for example: hwtune plan STUDY.yaml pool.nodes=4 pool.devices=8"
+        raise ArgumentError("pool.nodes", [kind.to_dict() for kind in pool.kinds], "equal nodes in a plan", hint=hint)
     return {
         "scheduler": spec.scheduler,
         "trials": limits.max_trials,

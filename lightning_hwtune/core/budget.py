@@ -61,7 +61,7 @@ class Budget:
         if guard is None:
             return True
         held = [item for item, _ in self._held(now)]
-        if self._state.spec.pool.instance is not None:
+        if self._state.spec.pool.is_paid_whole:
             prices = [item.node.instance.price(spot=item.node.is_spot) for item in held]
             on = prices.index(max(prices)) if prices else None
             return guard.allows(held, clock_s, on=on, expected_s=expected_s)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
+from lightning_hwtune.core.hardware.kinds import NODE, Nodes
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Choice, Float, Int, Parameter
@@ -88,6 +89,10 @@ def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
     """
     pool = pool or Pool()
     given, instance = given_settings(pool), pool.instance
+    if pool.has_several_kinds:
+        return _kept_kinds(stored.pool, pool, given)
+    if stored.pool.has_several_kinds and not given & {"instance", "devices", "accelerator", "nodes"}:
+        return stored.pool
     if not given & {"instance", "usd_per_device_hour", "accelerator"}:
         instance = stored.pool.instance
     if instance is not None:
@@ -102,6 +107,17 @@ def kept_pool(stored: StudySpec, pool: Pool | None) -> Pool:
         devices = "auto" if is_whole else pool.devices
         return Pool(devices=devices, threads_per_device=threads, instance=instance, per_device=packed, **more)
     return dataclasses.replace(pool, **{name: getattr(stored.pool, name) for name in _OF_STUDY if name not in given})
+
+
+def _kept_kinds(stored: Pool, pool: Pool, given: frozenset[str]) -> Pool:
+    """Returns a pool with nodes of several kinds with the stored price and threads if they were not given."""
+    threads = (pool if "threads_per_device" in given else stored).threads_per_device
+    is_priced = "usd_per_device_hour" in given or any(kind.type.name != NODE for kind in pool.kinds)
+    if (is_priced or not stored.usd_per_device_hour) and threads == pool.threads_per_device:
+        return pool
+    nodes = [kind if is_priced else Nodes(kind.count, devices=kind.n_devices) for kind in pool.kinds]
+    usd = None if is_priced else stored.usd_per_device_hour
+    return Pool(pool.accelerator, usd_per_device_hour=usd, threads_per_device=threads, spot=pool.spot, nodes=nodes)
 
 
 def _kept_parameter(stored: Parameter | None, item: Parameter) -> Parameter:

@@ -20,9 +20,11 @@ from typing import Any, final
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import checked_result, is_same_result
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.budget import Budget
 from lightning_hwtune.core.decisions import (
     Answer,
+    Demand,
     Pause,
     Reason,
     Reservation,
@@ -33,9 +35,8 @@ from lightning_hwtune.core.decisions import (
     Verdict,
     VerdictKind,
 )
-from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.kinds import Nodes
 from lightning_hwtune.core.hardware.packing import packing
-from lightning_hwtune.core.hardware.placement import on_nodes
 from lightning_hwtune.core.judge import Judge
 from lightning_hwtune.core.ladder_choice import ladder_choice
 from lightning_hwtune.core.last_moment import last_moment_s, without_report
@@ -177,7 +178,7 @@ class Controller:
     def _launch(self, now: float) -> list[ev.Event]:
         """Returns the events of a pool with an instance type: it is one node, up from the opening of the session."""
         instance, number = self.spec.pool.instance, len(self.state.nodes)
-        if instance is None:
+        if instance is None:  # the nodes of several kinds are rented
             return []
         requested = ev.NodeRequested(at=now, node=number, instance=instance.to_dict(), is_spot=self.spec.pool.spot)
         return [requested, ev.NodeReady(at=now, node=number)]
@@ -190,11 +191,15 @@ class Controller:
             for number, node in self.state.nodes_up.items()
         ]
 
-    def rent(self, rented_as: str, instance: InstanceType, now: float, *, is_spot: bool) -> int:
-        """Records that a provider launched a node, under its id; returns the number of the node."""
-        number = len(self.state.nodes)
-        kind = instance.to_dict()
-        self._write(ev.NodeRequested(at=now, node=number, instance=kind, is_spot=is_spot, rented_as=rented_as))
+    def rent(self, rented_as: str, kind: Nodes, now: float, *, is_spot: bool) -> int:
+        """Records that a provider launched a node of a kind, under its id; returns the number of the node."""
+        number, devices = len(self.state.nodes), kind.n_devices if self.spec.pool.has_several_kinds else 0
+        instance = kind.type.to_dict()
+        self._write(
+            ev.NodeRequested(
+                at=now, node=number, instance=instance, is_spot=is_spot, rented_as=rented_as, devices=devices
+            )
+        )
         return number
 
     def node_ready(self, number: int, now: float) -> None:
@@ -211,8 +216,8 @@ class Controller:
         usd = node.usd(clock_s, is_lost=True)
         self._write(ev.NodeLost(at=now, node=number, up_s=node.up_s(clock_s), billed_usd=usd, reason=reason))
 
-    def demand(self, now: float) -> int:
-        """Returns the number of devices that the work takes which would begin now if they were free."""
+    def demand(self, now: float) -> Demand:
+        """Returns the devices of the work that would begin now if they were free."""
         return self._next_action.demand(now)
 
     def enqueue(self, config: Mapping[str, Any], now: float) -> None:
@@ -264,6 +269,16 @@ class Controller:
         """Writes the results of a test of a trial's checkpoint; `facts` are the other fields of `events.Tested`."""
         self._write(ev.Tested(at=now, trial_id=trial_id, values=dict(values), **facts))
 
+    def _on_nodes(self, allocation: Allocation, slots: Sequence[int]) -> Allocation:
+        """Returns an allocation with the nodes of its slots, and their instance type."""
+        pool, placement = self.spec.pool, self.state.placement
+        if pool.n_nodes == 1 or not pool.kinds:
+            return allocation
+        places = {slot // placement.stride for slot in slots}
+        shape = next((self.state.shapes[place] for place in places if place in self.state.shapes), None)
+        instance = shape[0] if shape is not None else pool.kinds[0].type.name
+        return Allocation(allocation.devices, nodes=max(len(places), 1), instance=instance)
+
     def begin(self, decision: Start | Resume, slots: Sequence[int], now: float) -> Segment:
         """Carries out a decision of `ask` on these device slots; returns the new segment."""
         events: list[ev.Event] = []
@@ -299,7 +314,7 @@ class Controller:
                 trial_id=decision.trial_id,
                 segment=number,
                 allocation=dataclasses.replace(
-                    on_nodes(decision.allocation, self.spec.pool), per_device=self.state.per_device
+                    self._on_nodes(decision.allocation, slots), per_device=self.state.per_device
                 ),
                 slots=list(slots),
                 checkpoint=checkpoint.path if checkpoint else None,
@@ -478,7 +493,7 @@ class Controller:
                 error=after.error,
                 wall_s=wall_s,
                 device_s=device_s,
-                billed_usd=self.spec.usd_of(self.state.trials[trial_id].config, device_s),
+                billed_usd=self.spec.usd_of(self.state.trials[trial_id].config, device_s, segment.allocation.instance),
                 world_size=world_size,
                 next_allocation=after.allocation,
                 max_per_device_batch=after.max_per_device_batch,

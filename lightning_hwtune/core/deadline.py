@@ -30,6 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.budget import Budget
 from lightning_hwtune.core.decisions import Resume, Start
 from lightning_hwtune.core.device_speeds import DeviceSpeeds
@@ -73,6 +74,12 @@ class Finish:
     least_s: float
     planned_s: float
     num_devices: int
+
+    @property
+    def allocation(self) -> Allocation:
+        """The devices that it needs."""
+        own = self.trial.allocation
+        return own if own.devices == self.num_devices else dataclasses.replace(own, devices=self.num_devices)
 
 
 @final
@@ -279,7 +286,8 @@ class Deadline:
         """
         options = [self._finish_on(trial, level, trial.num_devices)]
         if self._state.spec.allocator.is_for_deadlines:
-            larger = (n for n in self._state.spec.allocator.dividing(trial.config) if n > trial.num_devices)
+            able = self._state.spec.allocator.dividing(trial.config, trial.allocation.instance)
+            larger = (n for n in able if n > trial.num_devices)
             found = [self._finish_on(trial, level, count) for count in larger]
             is_near = options[0].least_s <= _NEAR * self.left.whole_s
             options += [item for item in found if is_near or self._leaves_time(item)]
@@ -311,20 +319,20 @@ class Deadline:
             n_due: how many are due.
         """
         top, found = self._state.race.max_resource, list[Finish]()
-        busy = [s.num_devices for s in self._state.running.values() if self._state.trials[s.trial_id].target >= top]
+        busy = [s.allocation for s in self._state.running.values() if self._state.trials[s.trial_id].target >= top]
         rest = _FINISHING_SHARE * self.left.whole_s * self._state.spec.pool.size
         items = [self.finish(trial, level, now) for trial, level in able]
         items = [item for item in items if self._can_finish(item, now)]
         for item in self._not_too_early(items, now):
             if len(found) >= n_due:
                 break
-            if not self._state.has_places([*busy, item.num_devices]):
+            if not self._state.has_places([*busy, item.allocation]):
                 continue
             device_s = item.planned_s * item.num_devices / self._state.per_device
             if found and device_s > rest:
                 continue
             found.append(item)
-            busy.append(item.num_devices)
+            busy.append(item.allocation)
             rest -= device_s
         return found
 
@@ -373,7 +381,7 @@ class Deadline:
         if not plan:
             return True
         busy = [
-            (self._busy_s(segment, self._state.trials[trial_id].target, now), segment.num_devices)
+            (self._busy_s(segment, self._state.trials[trial_id].target, now), segment.allocation)
             for trial_id, segment in self._state.running.items()
             if trial is None or trial_id != trial.trial_id
         ]
@@ -381,25 +389,25 @@ class Deadline:
             seconds = self.duration_s(candidate)
             if isinstance(candidate, Start):
                 seconds = max(_UNKNOWN * seconds, candidate.target * self._state.slowest_s)
-            busy.append((seconds, candidate.num_devices))
+            busy.append((seconds, candidate.allocation))
         if trial is not None and report is not None:
             target = self._state.race.ladder.above(report.resource)
-            busy.append((self._to_go_s(trial, report, target), trial.num_devices))
+            busy.append((self._to_go_s(trial, report, target), trial.allocation))
         left = self.left.device_s(now)
         if left < math.inf:
-            spent = sum(seconds * devices for seconds, devices in busy)
+            spent = sum(seconds * allocation.devices for seconds, allocation in busy)
             spent += sum(item.planned_s * item.num_devices for item in plan)
             if spent / self._state.per_device > left:
                 return False
         left_s = self.left.seconds(now)
         return left_s == math.inf or self._has_devices(plan, busy, left_s)
 
-    def _has_devices(self, plan: Sequence[Finish], busy: Sequence[tuple[float, int]], left_s: float) -> bool:
+    def _has_devices(self, plan: Sequence[Finish], busy: Sequence[tuple[float, Allocation]], left_s: float) -> bool:
         """Returns whether enough devices are free at the last moment of each planned trial."""
-        needed = list[int]()
+        needed = list[Allocation]()
         for item in sorted(plan, key=lambda item: -item.planned_s):
-            needed.append(item.num_devices)
-            taken = [devices for seconds, devices in busy if seconds > left_s - item.planned_s]
+            needed.append(item.allocation)
+            taken = [allocation for seconds, allocation in busy if seconds > left_s - item.planned_s]
             if not self._state.has_places([*taken, *needed]):
                 return False
         return True

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
-from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.allocation import ONE_DEVICE, Allocation
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 from lightning_hwtune.text import counted
@@ -20,6 +20,7 @@ from lightning_hwtune.text import counted
 __all__ = [
     "Answer",
     "Continue",
+    "Demand",
     "Done",
     "Pause",
     "Reason",
@@ -185,6 +186,20 @@ class Resume:
         """Returns the same decision on other devices, with their number in its reason."""
         text = f"{self.reason.text}; on {counted(allocation.devices, 'devices')} instead of {self.num_devices}"
         return dataclasses.replace(self, allocation=allocation, reason=dataclasses.replace(self.reason, text=text))
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The devices of the work that would begin if enough were free.
+
+    Attributes:
+        devices: the number of devices; 0 for no work. first: the devices of what would begin first.
+        is_new: whether it is new trials.
+    """
+
+    devices: int = 0
+    first: Allocation = ONE_DEVICE
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,12 +212,14 @@ class NodeRequested(Event):
         is_spot: whether its price is that of a spot node.
         rented_as: the provider's id of the node, which is billed from now on in any case; empty for the machine of a
             session, which costs nothing if the session trains nothing.
+        devices: how many devices of it the pool uses; 0 for as many as each node of a pool with one kind.
     """
 
     node: int
     instance: Mapping[str, Any]
     is_spot: bool = False
     rented_as: str = ""
+    devices: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,12 @@ import numpy as np
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.added_results import added_record, judged_at
-from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.allocation import LOCAL, Allocation
 from lightning_hwtune.core.decisions import Reservation, Rule, VerdictKind
 from lightning_hwtune.core.hardware.billing import usd_of
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.nodes import NodeRecord
-from lightning_hwtune.core.hardware.placement import free_place, placed, side_by_side
+from lightning_hwtune.core.hardware.placement import NodeShape, Placement, free_place
 from lightning_hwtune.core.record import FIRST_ERROR, Checkpoint, Measurement, Outcome, TrialRecord, TrialState
 from lightning_hwtune.core.schedulers.ladder import Ladder
 from lightning_hwtune.core.searchers.new_configs import config_key
@@ -32,7 +32,8 @@ from lightning_hwtune.errors import ArgumentError
 __all__ = ["StudyFacts"]
 
 _LOST = (TrialState.FAILED, TrialState.OUT_OF_MEMORY)
-_MOVES = (ev.SegmentStarted, ev.SegmentEnded, ev.NodeRequested, ev.NodeReady, ev.NodeReleased, ev.NodeLost)
+_OF_NODES = (ev.NodeRequested, ev.NodeReady, ev.NodeReleased, ev.NodeLost)
+_MOVES = (ev.SegmentStarted, ev.SegmentEnded, *_OF_NODES)
 """The events that change which devices of rented nodes are free."""
 
 
@@ -110,7 +111,9 @@ class StudyFacts:
         self.nodes: list[NodeRecord] = []
         self.nodes_up: dict[int, NodeRecord] = {}
         self.is_renting = False
+        self.placement = Placement(spec.pool)
         self._free: Mapping[int, tuple[int, ...]] | None = None  # see `free_slots`; None after it may have changed
+        self._shapes: Mapping[int, NodeShape] | None = None  # see `shapes`; the same
 
     @property
     def per_device(self) -> int:
@@ -210,17 +213,17 @@ class StudyFacts:
     def running_usd(self, segments: Sequence[Segment], now: float) -> float:
         """Returns what running segments have cost so far, by their device-seconds."""
         device_s = [self.segment_s(segment, now) * segment.share for segment in segments]
-        if self.spec.space.instance_key is None:
+        if not self.spec.has_prices:
             return usd_of(self.spec.pool, sum(device_s))
         configs = [self.trials[segment.trial_id].config for segment in segments]
-        return sum(map(self.spec.usd_of, configs, device_s))
+        return sum(map(self.spec.usd_of, configs, device_s, [segment.allocation.instance for segment in segments]))
 
     def nodes_of(self, slots: Sequence[int]) -> list[NodeRecord]:
         """Returns the ready nodes with these slots; without rented nodes, the machine of the session, if it is paid."""
         ready = [node for node in self.nodes_up.values() if node.is_ready]
         if not self.is_renting:
             return ready[:1]
-        places = {slot // self.spec.pool.node_size for slot in slots}
+        places = {slot // self.placement.stride for slot in slots}
         return [node for node in ready if node.place in places]
 
     @property
@@ -243,48 +246,72 @@ class StudyFacts:
     @property
     def capacity(self) -> int:
         """The `places` of the pool or, if nodes are rented, of those that are up, launching ones included."""
-        n_up = len(self.nodes_up) if self.is_renting else 0
-        return n_up * self.spec.pool.node_size if n_up else self.places
+        up = sum(node.devices for node in self.nodes_up.values()) if self.is_renting else 0
+        return up or self.places
 
     def on_node(self, node: NodeRecord) -> list[Segment]:
         """Returns the running segments on a node that is up."""
         if not self.is_renting:
             return list(self.running.values()) if node in self.nodes_of(()) else []
-        places = range(node.place * self.spec.pool.node_size, (node.place + 1) * self.spec.pool.node_size)
-        return [s for s in self.running.values() if node.is_ready and any(slot in places for slot in s.slots)]
+        own = self.placement.slots(node.place, node.shape)
+        return [s for s in self.running.values() if node.is_ready and not set(own).isdisjoint(s.slots)]
 
     def is_idle(self, node: NodeRecord) -> bool:
         """Returns whether no segment runs on a rented node that is ready."""
-        return len(self.free_slots()[node.place]) == self.spec.pool.node_size
+        return len(self.free_slots()[node.place]) == node.devices
 
     def free_slots(self) -> Mapping[int, tuple[int, ...]]:
         """Returns the free slots of each rented node that is ready, by its place."""
         if self._free is None:
-            size, taken = self.spec.pool.node_size, {slot for s in self.running.values() for slot in s.slots}
-            places = sorted(node.place for node in self.nodes_up.values() if node.is_ready)
+            taken = {slot for s in self.running.values() for slot in s.slots}
             self._free = {
-                p: tuple(slot for slot in range(p * size, (p + 1) * size) if slot not in taken) for p in places
+                place: tuple(slot for slot in self.placement.slots(place, shape) if slot not in taken)
+                for place, shape in self.shapes.items()
             }
         return self._free
 
-    def place_for(self, n_devices: int, free: Mapping[int, Sequence[int]] | None = None) -> tuple[int, ...] | None:
-        """Returns the slots on rented nodes for a segment; None if it fits nowhere.
+    @property
+    def shapes(self) -> Mapping[int, NodeShape]:
+        """What each rented node that is ready has, by its place."""
+        if self._shapes is None:
+            ready = [node for node in self.nodes_up.values() if node.is_ready]
+            self._shapes = {node.place: node.shape for node in sorted(ready, key=lambda node: node.place)}
+        return self._shapes
 
-        Args:
-            free: the free slots by place; None for those that are free now.
-        """
-        return placed(n_devices, self.free_slots() if free is None else free, self.spec.pool.node_size)
+    def place_for(self, allocation: Allocation) -> tuple[int, ...] | None:
+        """Returns the slots on rented nodes for a segment; None if it fits nowhere."""
+        return self.placement.placed(allocation, self.free_slots(), self.shapes)
 
-    def has_place(self, n_devices: int, n_free: int) -> bool:
+    def has_place(self, allocation: Allocation, n_free: int) -> bool:
         """Returns whether a segment fits into `n_free` free devices, on rented nodes inside one or on complete ones."""
-        return n_devices <= n_free and (not self.is_renting or self.place_for(n_devices) is not None)
+        return allocation.devices <= n_free and (not self.is_renting or self.place_for(allocation) is not None)
 
-    def has_places(self, counts: Sequence[int]) -> bool:
-        """Returns whether segments with these numbers of devices can run side by side when nothing else runs."""
-        if sum(counts) > self.capacity:
+    def free_of_type(self, allocation: Allocation, trial_id: int) -> int:
+        """Returns the number of devices that a trial can have without waiting, its present ones included.
+
+        In a pool of several instance types, these are devices of its own type, as far as it has one.
+        """
+        if not self.is_renting or allocation.instance not in self.placement.types:
+            return self.capacity - sum(s.num_devices for i, s in self.running.items() if i != trial_id)
+        own, free = self.running.get(trial_id), self.free_slots()
+        n_free = sum(len(slots) for place, slots in free.items() if self.shapes[place][0] == allocation.instance)
+        return n_free + (own.num_devices if own is not None else 0)
+
+    def is_apart(self, allocation: Allocation, other: Allocation) -> bool:
+        """Returns whether a segment would get devices of a node that has no place for another segment."""
+        if not self.spec.pool.has_several_kinds or not self.is_renting:
             return False
-        size = self.spec.pool.node_size
-        return not self.is_renting or side_by_side(counts, self.capacity // size, size)
+        slots, homes = self.place_for(allocation) or (), self.placement.homes(other.devices, other.instance)
+        return bool(slots) and self.shapes[slots[0] // self.placement.stride] not in homes
+
+    def has_places(self, allocations: Sequence[Allocation]) -> bool:
+        """Returns whether segments on these devices can run side by side when nothing else runs."""
+        if sum(item.devices for item in allocations) > self.capacity:
+            return False
+        if not self.is_renting:
+            return True
+        up = [node.shape for node in self.nodes_up.values()] or list(self.placement.most.elements())
+        return self.placement.side_by_side(allocations, up)
 
     def known_checkpoints(self) -> set[str]:
         """Returns the relative paths of all checkpoints that the log has as valid."""
@@ -317,6 +344,8 @@ class StudyFacts:
         _FOLD[type(event)](self, event)
         if isinstance(event, _MOVES):
             self._free = None
+        if isinstance(event, _OF_NODES):
+            self._shapes = None
 
     def _study_created(self, event: ev.StudyCreated) -> None:
         self.study_id = event.study_id  # the spec is already known
@@ -364,6 +393,7 @@ class StudyFacts:
         instance = InstanceType(**event.instance)
         node = NodeRecord(event.node, instance, event.is_spot, launched_clock_s=self.clock.reached())
         node.rented_as, node.place = event.rented_as, free_place([up.place for up in self.nodes_up.values()])
+        node.devices = event.devices or self.spec.pool.node_size
         self.is_renting = self.is_renting or bool(event.rented_as)
         self.nodes.append(node)
         self.nodes_up[event.node] = node
@@ -439,8 +469,9 @@ class StudyFacts:
         if event.segment == 1 and event.target > trial.first_target:
             self.to_end.add(trial.trial_id)
         trial.segment, trial.target, trial.allocation = event.segment, event.target, event.allocation
-        if self.spec.pool.n_nodes > 1:  # the next segment may be on other nodes
-            trial.allocation = Allocation(event.allocation.devices)
+        if self.spec.pool.n_nodes > 1:  # the next segment may be on other nodes, but of the same instance type
+            instance = event.allocation.instance if event.allocation.instance in self.placement.types else LOCAL
+            trial.allocation = Allocation(event.allocation.devices, instance=instance)
         trial.segment_devices = event.allocation.devices
         reference = self.spec.allocator.policy.reference
         trial.reference_devices = trial.reference_devices or reference or event.allocation.devices

@@ -133,7 +133,7 @@ class Judge:
         measured = {
             TrainSeconds.name: used.seconds(segment, train_s),
             DeviceSeconds.name: device_s,
-            Cost.name: self._spec.usd_of(trial.config, device_s),
+            Cost.name: self._spec.usd_of(trial.config, device_s, segment.allocation.instance),
         }
         values = {**{key: float(value) for key, value in metrics.items()}, **measured}
         last = trial.last

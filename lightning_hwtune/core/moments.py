@@ -75,7 +75,7 @@ class Moments:
         running = [segment for i, segment in state.running.items() if i != trial.trial_id]
         others = [segment.num_devices for segment in running]
         waiting = [state.trials[i].num_devices for i in sorted(state.waiting - {trial.trial_id})]
-        counts = self._policy.dividing(trial.config)
+        counts = self._policy.dividing(trial.config, trial.allocation.instance)
         n_begun = len(state.searched)
         return Moment(
             trial_id=trial.trial_id,
@@ -90,7 +90,7 @@ class Moments:
             space=state.spec.space,
             pool=state.spec.pool,
             counts=counts,
-            free=state.capacity - sum(others),
+            free=state.free_of_type(trial.allocation, trial.trial_id),
             paces=_ByCount(
                 tuple(sorted({*counts, trial.num_devices})),
                 lambda count: self._deadline.expected_pace(trial, count, report),

@@ -103,7 +103,7 @@ class NewTrials:
             if draw in pending or not self._has_room_for(draw, pending):
                 continue
             option = self.drawn(draw)
-            if option is None or self._state.has_place(option.num_devices, free):
+            if option is None or self._state.has_place(option.allocation, free):
                 return option
         return None
 

@@ -17,7 +17,7 @@ from typing import final
 from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.bound_trials import BoundTrials
 from lightning_hwtune.core.deadline import Deadline, Finish
-from lightning_hwtune.core.decisions import Answer, Done, Reason, Reservation, Resume, Rule, Start, Wait
+from lightning_hwtune.core.decisions import Answer, Demand, Done, Reason, Reservation, Resume, Rule, Start, Wait
 from lightning_hwtune.core.events import StagePlanned
 from lightning_hwtune.core.finishers import Finishers
 from lightning_hwtune.core.interrupted_trials import resume_of
@@ -94,7 +94,7 @@ class NextAction:
         kept = self.state.reserved if reserved is not None else None
         if candidate is None:
             return dataclasses.replace(self._idle(self._nothing_left(now)), reservation=None)
-        if not self.state.has_place(candidate.num_devices, free):
+        if not self.state.has_place(candidate.allocation, free):
             reservation = _reservation_of(candidate)
             filler = self._filler(candidate, plan, free, now)
             if filler is not None:
@@ -120,8 +120,8 @@ class NextAction:
         candidate = None if candidate is None else self._payable(candidate, free, now)
         return candidate, reserved, plan
 
-    def demand(self, now: float) -> int:
-        """Returns the number of devices of the work that would begin if enough were free; 0 if there is none.
+    def demand(self, now: float) -> Demand:
+        """Returns the devices of the work that would begin if enough were free.
 
         A promotion counts alone, because further ones depend on it. New trials count up to `max_trials`. Of a planned
         stage, all trials count, because they are known.
@@ -129,17 +129,18 @@ class NextAction:
         limits, n_running = self.state.limits, len(self.state.running)
         n_most = math.inf if limits.max_parallel is None else limits.max_parallel - n_running
         if self.limit(now) is not None or n_most <= 0:
-            return 0
+            return Demand()
         if self.state.is_replicating:
             return self._next_replicate.demand(now)
         candidate, _, _ = self._candidate(self.spec.pool.size, now)
         if candidate is None:
-            return 0
+            return Demand()
         n_new = math.inf if limits.max_trials is None else limits.max_trials - len(self.state.searched)
         n_trials = min(n_new if isinstance(candidate, Start) else 1, n_most)
         if isinstance(self.race, Staged) and (isinstance(candidate, Start) or candidate.promoted_from is not None):
             n_trials = min(self.race.n_waiting, n_most)
-        return int(min(n_trials * candidate.num_devices, self.spec.pool.size))
+        n_devices = int(min(n_trials * candidate.num_devices, self.spec.pool.size))
+        return Demand(n_devices, candidate.allocation, is_new=isinstance(candidate, Start))
 
     def next_allocation(
         self, trial: TrialRecord, report: Measurement, target: int, rule: str, now: float
@@ -174,7 +175,7 @@ class NextAction:
         payable = [option for option in self._options(candidate) if self.deadline.pays(option, now)]
         if self.state.limits.is_timed and candidate.reason.rule == Rule.FINISHER:
             able = (option for option in payable if self.deadline.ends(option, now))
-            payable = [option for option in able if self.state.has_place(option.num_devices, free)] or payable
+            payable = [option for option in able if self.state.has_place(option.allocation, free)] or payable
         return payable[0] if payable else None
 
     def limit(self, now: float, trial_id: int | None = None, coming_s: float = 0.0) -> Reason | None:
@@ -191,7 +192,7 @@ class NextAction:
             wall_s = state.wall_s(now)
             if wall_s + coming_s >= limits.max_time_s:
                 return Reason(Rule.LIMIT_MAX_TIME, f"{wall_s:.0f} s of {limits.max_time_s:.0f} s are used")
-        if limits.max_cost_usd is not None and self.spec.pool.instance is not None:
+        if limits.max_cost_usd is not None and self.spec.pool.is_paid_whole:
             usd = state.billed_usd(now)
             if state.billed_usd(now + coming_s) >= limits.max_cost_usd:
                 return Reason(Rule.LIMIT_MAX_COST, f"{usd:.4g} USD of {limits.max_cost_usd:.4g} USD are spent")
@@ -223,15 +224,15 @@ class NextAction:
 
         Backfilling as in EASY: Lifka, "The ANL/IBM SP scheduling system", 1995.
         """
-        span_s = self.state.drain_s(reserved.num_devices, free, now)
+        span_s = self.state.drain_s(reserved.allocation, free, now)
         for option in (
             self._promotion(now, BoundTrials(self.state, _WithoutPlace(self.state, free, reserved.trial_id))),
             self.new_trials.fitting(reserved, free),
         ):
             if (
                 option is not None
-                and self.state.has_place(option.num_devices, free)
-                and self._duration(option) <= span_s
+                and self.state.has_place(option.allocation, free)
+                and (self._duration(option) <= span_s or self.state.is_apart(option.allocation, reserved.allocation))
                 and self._may_begin(option, plan, now)
             ):
                 return option
@@ -421,15 +422,15 @@ class _WithoutPlace(Container[int]):
 
     def __init__(self, state: StudyState, free: int, reserved: int | None) -> None:
         self._state, self._free, self._reserved = state, free, reserved
-        self._fits: dict[int, bool] = {}  # by number of devices
+        self._fits: dict[Allocation, bool] = {}
 
     def __contains__(self, trial_id: object) -> bool:
         if trial_id == self._reserved or not isinstance(trial_id, Integral):  # a ranking has numbers of NumPy
             return trial_id == self._reserved
-        n = self._state.trials[int(trial_id)].num_devices
-        if n not in self._fits:
-            self._fits[n] = self._state.has_place(n, self._free)
-        return not self._fits[n]
+        allocation = self._state.trials[int(trial_id)].allocation
+        if allocation not in self._fits:
+            self._fits[allocation] = self._state.has_place(allocation, self._free)
+        return not self._fits[allocation]
 
 
 def _reservation_of(candidate: Start | Resume) -> Reservation:

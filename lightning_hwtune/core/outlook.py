@@ -195,7 +195,7 @@ class _Run:
     @property
     def _is_on_node(self) -> bool:
         """Whether the money is spent on a node that is paid as a whole."""
-        return self._state.spec.pool.instance is not None
+        return self._state.spec.pool.is_paid_whole
 
     def _fill(self) -> None:
         """Starts what the controller chooses, as long as devices are free."""

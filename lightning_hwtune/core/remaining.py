@@ -33,19 +33,20 @@ class Remaining:
 
         -infinity means that it does not even pay for the shortest time that is billed.
         """
-        facts, instance, limit_usd = self._facts, self._facts.spec.pool.instance, self._facts.limits.max_cost_usd
-        if instance is None or limit_usd is None:
+        facts, pool, limit_usd = self._facts, self._facts.spec.pool, self._facts.limits.max_cost_usd
+        if not pool.is_paid_whole or limit_usd is None:
             return math.inf
-        if facts.spec.pool.n_nodes > 1:  # all nodes that are up together, by their time
-            n_up = max(len(facts.nodes_up), 1)
-            return (limit_usd - facts.billed_usd(now)) / (n_up * instance.price(spot=facts.spec.pool.spot) / 3600)
+        instance = pool.kinds[0].type
+        if pool.n_nodes > 1:  # all nodes that are up together, by their time
+            up = sum(node.instance.price(spot=node.is_spot) for node in facts.nodes_up.values())
+            return (limit_usd - facts.billed_usd(now)) / ((up or instance.price(spot=pool.spot)) / 3600)
         up_s = max((node.up_s(facts.clock.at(now)) for node in facts.nodes_up.values()), default=0.0)
-        return affordable_s(instance, limit_usd - facts.ended_usd, spot=facts.spec.pool.spot) - up_s
+        return affordable_s(instance, limit_usd - facts.ended_usd, spot=pool.spot) - up_s
 
     def device_s(self, now: float) -> float:
         """Returns the device-seconds that the money left pays for; infinity on a node, which is paid as a whole."""
         limit_usd, price = self._facts.limits.max_cost_usd, self._usd_per_device_s
-        if limit_usd is None or price == 0 or self._facts.spec.pool.instance is not None:
+        if limit_usd is None or price == 0 or self._facts.spec.pool.is_paid_whole:
             return math.inf
         return (limit_usd - self._facts.billed_usd(now)) / price
 
@@ -61,11 +62,12 @@ class Remaining:
     @property
     def whole_s(self) -> float:
         """The seconds from the beginning of the study to its first limit, with the whole pool in use."""
-        limits, price, instance = self._facts.limits, self._usd_per_device_s, self._facts.spec.pool.instance
+        limits, price, pool = self._facts.limits, self._usd_per_device_s, self._facts.spec.pool
         seconds = math.inf if limits.max_time_s is None else limits.max_time_s
-        if instance is not None and limits.max_cost_usd is not None:
-            pool = self._facts.spec.pool
-            most_s = affordable_s(instance, limits.max_cost_usd / pool.n_nodes, spot=pool.spot)
+        if pool.has_several_kinds and limits.max_cost_usd is not None:
+            return min(seconds, limits.max_cost_usd / pool.usd_per_hour * 3600) if pool.usd_per_hour else seconds
+        if pool.is_paid_whole and limits.max_cost_usd is not None:
+            most_s = affordable_s(pool.kinds[0].type, limits.max_cost_usd / pool.n_nodes, spot=pool.spot)
             return min(seconds, max(most_s, 0.0))
         if limits.max_cost_usd is not None and price > 0:
             seconds = min(seconds, limits.max_cost_usd / price / self._facts.spec.pool.size)

@@ -19,7 +19,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Self, final
 
 from lightning_hwtune.core.deadline import Deadline
-from lightning_hwtune.core.decisions import Answer, Continue, Done, Pause, Reason, Resume, Rule, Start, Verdict, Wait
+from lightning_hwtune.core.decisions import (
+    Answer,
+    Continue,
+    Demand,
+    Done,
+    Pause,
+    Reason,
+    Resume,
+    Rule,
+    Start,
+    Verdict,
+    Wait,
+)
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.interrupted_trials import resume_of
 from lightning_hwtune.core.record import TrialRecord, TrialState
@@ -132,7 +144,7 @@ class NextReplicate:
         due = [item for _, item in self._due(wanted)]
         able = self._able(wanted, now)
         for item in able:
-            if state.has_place(item.num_devices, free):
+            if state.has_place(item.allocation, free):
                 return replace(item, reservation=kept)
         n_running = len(state.running)
         if n_running:
@@ -156,12 +168,12 @@ class NextReplicate:
             Reason(Rule.REPLICATE, f"{replicates} of {counted(len(wanted.trials), 'trials')} trained{lost}"), kept
         )
 
-    def demand(self, now: float) -> int:
-        """Returns the number of devices of the replicate that would begin if enough were free; 0 if there is none."""
+    def demand(self, now: float) -> Demand:
+        """Returns the devices of the replicate that would begin if enough were free."""
         session = self._state.session
         assert session is not None
         able = self._able(Replication.from_dict(session.replication), now)
-        return able[0].num_devices if able else 0
+        return Demand(able[0].num_devices, able[0].allocation) if able else Demand()
 
     def _able(self, wanted: Replication, now: float) -> list[Start | Resume]:
         """Returns the replicates that may begin a segment now and can be expected to end within the limits."""

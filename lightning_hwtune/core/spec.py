@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, final
 
+from lightning_hwtune.core.allocation import LOCAL
 from lightning_hwtune.core.hardware.allocator import Allocator
 from lightning_hwtune.core.hardware.billing import usd_of
+from lightning_hwtune.core.hardware.placement import Placement
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY, allocation_for, policy_from_settings
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
 from lightning_hwtune.core.hardware.pool import Pool
@@ -208,8 +210,9 @@ class StudySpec:
                 "A policy that changes the devices of a trial keeps its global batch size, so that only time changes."
             )
             raise ArgumentError("batch", self.batch, f"'global' with {type(self.allocator.policy).__name__}", hint=hint)
+        self._check_kinds(counts)
         size = self.pool.node_size
-        if split := [count for count in counts if count > size and count % size]:
+        if not self.pool.has_several_kinds and (split := [count for count in counts if count > size and count % size]):
             raise ArgumentError(
                 self.space.devices_key or "devices",
                 counts,
@@ -231,7 +234,7 @@ class StudySpec:
                 hint = "With one reference count they are multiples of each other: remove one."
             allowed = f"only one of TrainSeconds, DeviceSeconds and Cost, because {why}"
             raise ArgumentError("objectives", list(self.objectives.names), allowed, hint=hint)
-        if {DeviceSeconds, Cost} <= kinds and len(set(self.space.usd_per_hour.values())) < 2:
+        if {DeviceSeconds, Cost} <= kinds and not self._has_different_prices:
             raise ArgumentError(
                 "objectives",
                 list(self.objectives.names),
@@ -239,31 +242,65 @@ class StudySpec:
                 hint="The cost is the device-seconds times a constant price.",
             )
 
+    def _check_kinds(self, counts: Sequence[int]) -> None:
+        """Refuses what a pool with nodes of several kinds cannot do."""
+        if not self.pool.has_several_kinds:
+            return
+        placement = Placement(self.pool)
+        if homeless := [count for count in counts if not placement.homes(count)]:
+            sizes = ", ".join(str(size) for size in sorted({size for _, size in placement.most}))
+            raise ArgumentError(
+                self.space.devices_key or "devices",
+                list(counts),
+                f"counts that fit into one node ({sizes} devices), or on complete nodes with equal numbers of devices",
+                hint=f"Leave out {homeless[0]}.",
+            )
+        if self.allocator.plans_stages:
+            policy = type(self.allocator.policy).__name__
+            allowed = f"nodes of one kind, because {policy} plans with equal nodes"
+            raise ArgumentError("Pool.nodes", [kind.to_dict() for kind in self.pool.kinds], allowed)
+        if self.space.instance_key is not None:
+            hint = "The log has the instance type of each trial. Leave the parameter out."
+            allowed = "no instance type in the space, because the pool has several kinds of nodes"
+            raise ArgumentError(self.space.instance_key, list(self.space.usd_per_hour), allowed, hint=hint)
+
     @property
     def _proportional(self) -> set[type]:
         """The measured objectives that are multiples of each other if all trials have the same number of devices."""
-        has_prices = len(set(self.space.usd_per_hour.values())) > 1
-        return {TrainSeconds, DeviceSeconds} if has_prices else {TrainSeconds, DeviceSeconds, Cost}
+        return {TrainSeconds, DeviceSeconds} if self._has_different_prices else {TrainSeconds, DeviceSeconds, Cost}
+
+    @property
+    def _has_different_prices(self) -> bool:
+        return any(len(set(prices.values())) > 1 for prices in (self.space.usd_per_hour, self.pool.types))
 
     @property
     def has_price(self) -> bool:
         """Whether the devices have a price: that of the pool, or that of the instance type in each configuration."""
         return self.pool.usd_per_device_hour is not None or self.space.instance_key is not None
 
-    def usd_of(self, config: Mapping[str, Any], device_s: float) -> float:
+    @property
+    def has_prices(self) -> bool:
+        """Whether the price of a device may differ from trial to trial."""
+        return self.space.instance_key is not None or bool(self.pool.types)
+
+    def usd_of(self, config: Mapping[str, Any], device_s: float, instance: str = LOCAL) -> float:
         """Returns what device-seconds of a configuration cost.
 
         If the pool is not of an instance type, each of its devices stands for a machine of the configuration's type.
+
+        Args:
+            instance: the instance type of the devices, which counts in a pool of several types.
         """
-        return usd_of(self.pool, device_s, self._instance_price(config))
+        price = self.pool.types.get(instance) if instance != LOCAL else None
+        return usd_of(self.pool, device_s, self._instance_price(config) if price is None else price)
 
     def most_usd_of(self, device_s: float) -> float:
         """Returns the most that device-seconds of any configuration cost."""
-        prices = self.space.usd_per_hour if self.pool.instance is None else {}
+        prices = {} if self.pool.is_paid_whole else self.space.usd_per_hour
         return usd_of(self.pool, device_s, max(prices.values(), default=None))
 
     def _instance_price(self, config: Mapping[str, Any]) -> float | None:
-        key = self.space.instance_key if self.pool.instance is None else None
+        key = None if self.pool.is_paid_whole else self.space.instance_key
         return None if key is None else self.space.usd_per_hour[config[key]]
 
     @property
@@ -387,7 +424,7 @@ def _stored_space(data: Mapping[str, Any]) -> SearchSpace:
 
 
 def _price(pool: Pool) -> dict[str, Any]:
-    return {"usd_per_device_hour": pool.usd_per_device_hour}
+    return {"usd_per_device_hour": pool.usd_per_device_hour, **({"nodes": dict(pool.types)} if pool.types else {})}
 
 
 def _differing(prefix: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[object, object]]:

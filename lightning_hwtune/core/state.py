@@ -7,6 +7,7 @@ import heapq
 from typing import Any, final
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.hardware.placement import FreeCounts
 from lightning_hwtune.core.race_writes import RaceHistory, is_over, write_after, write_before
@@ -59,8 +60,8 @@ class StudyState(StudyFacts):
             self.race = self.spec.race()
         write_after(self, event, self.race)
 
-    def drain_s(self, n_devices: int, n_free: int, now: float) -> float:
-        """Seconds until `n_devices` are free for one segment, if each running one trains to its current target.
+    def drain_s(self, allocation: Allocation, n_free: int, now: float) -> float:
+        """Seconds until devices are free for a segment, if each running one trains to its current target.
 
         Args:
             n_free: the number of devices that are free now.
@@ -70,12 +71,13 @@ class StudyState(StudyFacts):
             for i, s in self.running.items()
         ]
         heapq.heapify(left)
-        free = FreeCounts({place: len(slots) for place, slots in self.free_slots().items()}, self.spec.pool.node_size)
+        n_free_on = {place: len(slots) for place, slots in self.free_slots().items()}
+        free = FreeCounts(self.placement, n_free_on, self.shapes)
         while left:
             seconds, devices, slots = heapq.heappop(left)
             n_free += devices
             free.give_back(slots)
-            if n_free >= n_devices and (not self.is_renting or free.fits(n_devices)):
+            if n_free >= allocation.devices and (not self.is_renting or free.fits(allocation)):
                 return seconds
         return 0.0
 

@@ -16,6 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import final
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.pool import NODE, Pool
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.host.cpus import n_cpus
@@ -71,7 +72,7 @@ def on_allocated_nodes(pool: Pool) -> Pool:
     Raises:
         ArgumentError: there is no allocation, or it does not say how many devices its nodes have.
     """
-    if isinstance(pool.nodes, int):
+    if pool.nodes != "auto":
         return pool
     found = allocation()
     if found is None:
@@ -95,7 +96,7 @@ def resolve(pool: Pool) -> Pool:
     Raises:
         ArgumentError: the pool asks for more devices than this host has.
     """
-    if pool.n_nodes > 1 or (pool.instance is not None and pool.instance.name == NODE):
+    if pool.n_nodes > 1 or pool.has_several_kinds or (pool.instance is not None and pool.instance.name == NODE):
         return pool
     gpus = visible_gpus() if pool.accelerator in ("auto", "gpu") else []
     accelerator = "gpu" if pool.accelerator == "gpu" or gpus else "cpu"
@@ -182,14 +183,14 @@ class Slots:
         """Returns how many more segments of one device fit, if each takes one part of `per_device` equal parts."""
         return sum((1 - taken) * per_device // 1 for taken in self._taken)
 
-    def take(self, n: int, per_device: int = 1) -> tuple[int, ...]:
-        """Takes one part of `n` devices: of those with the least taken, then of the lowest numbers.
+    def take(self, allocation: Allocation, per_device: int = 1) -> tuple[int, ...]:
+        """Takes one part of as many devices: of those with the least taken, then of the lowest numbers.
 
-        The caller must check that at least `n` are free.
+        The caller must check that enough are free.
         """
         part = Fraction(1, per_device)
         fitting = [number for number, taken in enumerate(self._taken) if taken + part <= 1]
-        found = tuple(sorted(sorted(fitting, key=lambda number: self._taken[number])[:n]))
+        found = tuple(sorted(sorted(fitting, key=lambda number: self._taken[number])[: allocation.devices]))
         self.hold(found, per_device)
         return found
 

@@ -161,7 +161,7 @@ class Loop:
         if isinstance(decision, Resume):
             self._vouch(decision.trial_id)
             self._forget_best(decision.trial_id)
-        slots = self._slots.take(decision.num_devices, self._controller.state.per_device)
+        slots = self._slots.take(decision.allocation, self._controller.state.per_device)
         segment = self._controller.begin(decision, slots, self._clock.now())
         self._executor.start(self._order(segment))
 

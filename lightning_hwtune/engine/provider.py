@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
-from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.kinds import Nodes
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = ["LocalProvider", "NodeChange", "Provider"]
@@ -48,11 +48,11 @@ class Provider(Protocol):
     idle_s: float
     timeout_s: float
 
-    def is_available(self) -> bool:
-        """Returns whether a node can be requested now."""
+    def is_available(self, kind: Nodes) -> bool:
+        """Returns whether a node of this kind of the pool can be requested now."""
 
-    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
-        """Begins to launch a node of this type; returns its id at once."""
+    def request(self, kind: Nodes, *, is_spot: bool) -> str:
+        """Begins to launch a node of this kind; returns its id at once."""
 
     def release(self, rented_as: str) -> None:
         """Ends a node, with everything that runs on it, ready or not. An id that is not up any more has no effect."""
@@ -71,7 +71,8 @@ class LocalProvider:
     Examples:
         >>> from lightning_hwtune.engine.provider import LocalProvider
         >>> provider = LocalProvider()
-        >>> provider.request(hwt.InstanceType("box", 0.5, vcpus=4), is_spot=False)
+        >>> box = hwt.Pool(instance=hwt.InstanceType("box", 0.5, vcpus=4))
+        >>> provider.request(box.kinds[0], is_spot=False)
         'this host'
         >>> provider.poll()
         [NodeChange(rented_as='this host', lost='')]
@@ -84,11 +85,11 @@ class LocalProvider:
     def __init__(self) -> None:
         self._is_up, self._news = False, list[NodeChange]()
 
-    def is_available(self) -> bool:
+    def is_available(self, kind: Nodes) -> bool:
         """Returns whether this host is not up."""
         return not self._is_up
 
-    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
+    def request(self, kind: Nodes, *, is_spot: bool) -> str:
         """Returns the id of this host.
 
         Raises:

@@ -18,12 +18,16 @@ All of this is written to the log, in which capacity is the sum over the nodes t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import final
 
+from lightning_hwtune.core.allocation import LOCAL, Allocation
 from lightning_hwtune.core.controller import Controller
-from lightning_hwtune.core.decisions import Answer, Done, Reason, Rule, Wait
+from lightning_hwtune.core.decisions import Answer, Demand, Done, Reason, Rule, Wait
+from lightning_hwtune.core.hardware.kinds import Nodes
 from lightning_hwtune.core.hardware.nodes import NodeRecord
+from lightning_hwtune.core.hardware.placement import NodeShape
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.state import StudyState
 from lightning_hwtune.engine.executor import Executor
@@ -57,7 +61,7 @@ class RentedNodes:
         provider: Provider,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        if controller.spec.pool.instance is None:
+        if not controller.spec.pool.is_paid_whole:
             allowed = "a pool with an instance type, whose nodes can be rented"
             raise ArgumentError("pool", controller.spec.pool, allowed, hint="For example Pool(instance='g5.xlarge').")
         if controller.spec.pool.per_device != 1:
@@ -65,7 +69,7 @@ class RentedNodes:
             given = controller.spec.pool.per_device
             raise ArgumentError("Pool.per_device", given, "1, because the nodes are rented", hint=hint)
         self._controller, self._executor, self._provider = controller, executor, provider
-        self._instance = controller.spec.pool.instance
+        self._kinds = controller.spec.pool.kinds
         self._short_since: float | None = None  # since when work has waited for a node that is not available
         self._say, self._said_for = say, -1  # for how many nodes the newest line was printed; -1: nothing waits
         self._n_failed = self._n_lost = 0  # nodes that were not ready in time, in a row; lost ones without a report
@@ -82,16 +86,16 @@ class RentedNodes:
         """Records that a segment has reported."""
         self._n_lost = 0
 
-    def take(self, n: int, per_device: int = 1) -> tuple[int, ...]:
+    def take(self, allocation: Allocation, per_device: int = 1) -> tuple[int, ...]:
         """Returns the slots of a new segment, for which there is a place. The state then says that they are taken."""
-        return self._state.place_for(n) or ()
+        return self._state.place_for(allocation) or ()
 
     def give_back(self, slots: Iterable[int], per_device: int = 1) -> None:
         """Does nothing: the state says which devices are free."""
 
     def parts(self, slots: Sequence[int]) -> tuple[NodePart, ...]:
         """Returns the nodes of these slots, and the numbers that the devices have there."""
-        size, nodes = self._controller.spec.pool.node_size, self._state.nodes_of(slots)
+        size, nodes = self._state.placement.stride, self._state.nodes_of(slots)
         return tuple(
             NodePart(node.rented_as, tuple(slot % size for slot in slots if slot // size == node.place))
             for node in sorted(nodes, key=lambda node: node.place)
@@ -139,20 +143,28 @@ class RentedNodes:
             return answer
         self._say_what_is_missing()
         if self._short_since is not None and now - self._short_since >= self._provider.timeout_s:
-            devices = counted(self._controller.spec.pool.node_size, "free devices")
+            which = self._needed(wanted.first)
             text = (
-                f"no node with {devices} joined for {self._provider.timeout_s:g} s, and the work that is left needs one"
+                f"no node with {which} joined for {self._provider.timeout_s:g} s, and the work that is left needs one"
             )
             missing: Callable[[], str] | None = getattr(self._provider, "missing", None)
             because = missing().rstrip(".") if missing is not None else ""
             reason = Reason(Rule.NO_NODES, f"{text}. {because}" if because else text)
-        if reason is None and not wanted:
+        if reason is None and not wanted.devices:
             answer = self._controller.ask(now, self._controller.spec.pool.node_size)  # nothing is left to do
         if reason is not None:
             answer = Done(reason, self._state.reserved)
         if isinstance(answer, Done):
             self.release_all(now)
         return answer
+
+    def _needed(self, allocation: Allocation) -> str:
+        """Returns what the nodes have on which a segment can be, in words."""
+        homes = self._state.placement.homes(allocation.devices, allocation.instance)
+        sizes = sorted({size for _, size in homes}) or [self._controller.spec.pool.node_size]
+        devices = f"{' or '.join(map(str, sizes[:-1]))} or " if sizes[:-1] else ""
+        of_type = f" of type {allocation.instance!r}" if allocation.instance in self._state.placement.types else ""
+        return f"{devices}{counted(sizes[-1], 'free devices')}{of_type}"
 
     def _say_what_is_missing(self) -> None:
         """Prints how many nodes are there if all work waits for another one; once per number of nodes."""
@@ -180,15 +192,15 @@ class RentedNodes:
         for number in list(self._state.nodes_up):
             self._end(number, "the session ends", now)
 
-    def _request(self, wanted: int, now: float) -> Reason | None:
-        """Requests nodes for that many devices; returns why none was requested, None if it was or need not be."""
-        pool, waits, since = self._controller.spec.pool, self._state.reserved is not None, self._short_since
+    def _request(self, wanted: Demand, now: float) -> Reason | None:
+        """Requests nodes for what would begin; returns why none was requested, None if it was or need not be."""
+        pool, since = self._controller.spec.pool, self._short_since
         self._short_since = None
         while len(self._state.nodes_up) < self._state.most_nodes:
-            coming = [node for node in self._state.nodes_up.values() if not node.is_ready]
-            if wanted <= (len(coming) * pool.node_size) + (self.n_free() if waits else 0):
+            if not self._is_short(wanted):
                 return None
-            if not self._provider.is_available():
+            kind = self._kind_for(wanted)
+            if kind is None:
                 self._short_since = now if since is None else since
                 return None
             if self._n_failed >= _MOST_FAILED:
@@ -200,13 +212,65 @@ class RentedNodes:
                 text = f"{counted(self._n_lost, 'nodes')} in a row were lost before a trial could report"
                 return Reason(Rule.NO_NODES, text)
             expected_s = self._provider.launch_s + self._state.slowest_report_s
-            if not self._controller.budget.allows_node(self._instance, expected_s, now, is_spot=pool.spot):
+            if not self._controller.budget.allows_node(kind.type, expected_s, now, is_spot=pool.spot):
                 most_usd = self._state.limits.max_cost_usd or math.inf
                 text = f"what is left of {most_usd:.4g} USD does not pay for another node and its launch"
                 return Reason(Rule.LIMIT_MAX_COST, text)
-            rented_as = self._provider.request(self._instance, is_spot=pool.spot)
-            self._controller.rent(rented_as, self._instance, now, is_spot=pool.spot)
+            rented_as = self._provider.request(kind, is_spot=pool.spot)
+            self._controller.rent(rented_as, kind, now, is_spot=pool.spot)
         return None
+
+    def _is_short(self, wanted: Demand) -> bool:
+        """Returns whether what would begin needs more devices than those that are coming, and free ones it waits for.
+
+        New trials can have different numbers of devices, so all nodes count for them. But the first of them must have
+        a place, too, and other work counts only the nodes on which it can be.
+        """
+        if not wanted.devices:
+            return False
+        homes = self._state.placement.homes(wanted.first.devices, wanted.first.instance)
+        is_any = self._can_be_anywhere(wanted)
+        if is_any and wanted.devices > self._n_coming(None):
+            return True
+        return (wanted.first.devices if is_any else wanted.devices) > self._n_coming(homes)
+
+    def _can_be_anywhere(self, wanted: Demand) -> bool:
+        """Returns whether the work is new trials whose instance type the policy leaves open."""
+        return wanted.is_new and wanted.first.instance == LOCAL
+
+    def _n_coming(self, shapes: Collection[NodeShape] | None) -> int:
+        """Returns the devices of nodes that launch and, if work waits for them, the free ones; None: of any shape."""
+        state = self._state
+        found = sum(
+            node.devices
+            for node in state.nodes_up.values()
+            if not node.is_ready and (shapes is None or node.shape in shapes)
+        )
+        if state.reserved is None:
+            return found
+        free = state.free_slots().items()
+        return found + sum(len(slots) for p, slots in free if shapes is None or state.shapes[p] in shapes)
+
+    def _kind_for(self, wanted: Demand) -> Nodes | None:
+        """Returns the kind of node to request now; None if there is none.
+
+        First come those on which the work can be: the one with the lowest price per device, then the smallest. If none
+        of them is available, or all of them are up and the work is new trials, it is another one.
+        """
+        homes = self._state.placement.homes(wanted.first.devices, wanted.first.instance)
+        up = Counter((node.instance, node.devices) for node in self._state.nodes_up.values())
+        room = [kind for kind in self._kinds if up[kind.type, kind.n_devices] < kind.count]
+        own = sorted((kind for kind in room if kind.shape in homes), key=self._worth)
+        others = sorted((kind for kind in room if kind.shape not in homes), key=self._worth)
+        able = (
+            kind
+            for kind in own + (others if own or self._can_be_anywhere(wanted) else [])
+            if self._provider.is_available(kind)
+        )
+        return next(able, None)
+
+    def _worth(self, kind: Nodes) -> tuple[float, int]:
+        return kind.type.price(spot=self._controller.spec.pool.spot) / kind.n_devices, kind.n_devices
 
     def _end(self, number: int, why: str, now: float, *, lost: str = "") -> None:
         """Ends a node: its bill is written first, then its segments are interrupted."""

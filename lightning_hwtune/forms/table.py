@@ -5,7 +5,7 @@ Arguments that are not in the table are checked by the call itself, and so are r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -146,6 +146,23 @@ _INSTANCE = Form(
     lambda value: value,  # the pool reads it
     schema={"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "null"}]},
 )
+_NODE_COUNT = integer(1, MAX_DEVICES)
+
+
+def _nodes(value: Any) -> Any:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if not value:
+            raise Refused("It is empty.")
+        return elements("", MAX_DEVICES).accept(value)  # the pool reads them
+    return _NODE_COUNT.accept(value)
+
+
+_NODES = Form(
+    "integer or list",
+    f"an integer from 1 to {MAX_DEVICES}, or a list such as [{{count: 2, devices: 8}}, {{count: 4, devices: 4}}]",
+    _nodes,
+    schema={"anyOf": [_NODE_COUNT.schema, {"type": "array", "items": {"type": "object"}, "minItems": 1}]},
+)
 _STORE = {
     "name": text(),
     "dir": path(),
@@ -199,7 +216,12 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "instance": _INSTANCE,
         "per_device": or_auto(integer(1, 64)).but("how many trials share one device, from 1 to 64, or 'auto'"),
         "spot": flag(),
-        "nodes": or_auto(integer(1, MAX_DEVICES)),
+        "nodes": or_auto(_NODES),
+    },
+    "Nodes": {
+        "count": integer(1, MAX_DEVICES),
+        "devices": optional(integer(1, MAX_DEVICES)),
+        "instance": optional(_INSTANCE),
     },
     "InstanceType": {
         "name": _NAME,

@@ -39,10 +39,9 @@ def check_run(spec: StudySpec, limits: Limits, *, executor: Choice, hang_timeout
         policy = type(spec.allocator.policy).__name__
         allowed = f"a deadline, or a budget as `max_cost`, or both, because {policy} plans for them"
         raise ArgumentError("max_time", None, allowed, hint="For example max_time='8h'.")
-    instance = spec.pool.instance
-    if limits.max_cost_usd is not None and instance is not None:
+    for instance in (kind.type for kind in spec.pool.kinds):
         least_usd = bill(Node(instance, 0.0, is_spot=spec.pool.spot), 0.0)
-        if limits.max_cost_usd < least_usd:
+        if limits.max_cost_usd is not None and limits.max_cost_usd < least_usd:
             allowed = f"at least {least_usd:.4g}, the bill of {instance.name!r} for the shortest time that is billed"
             raise ArgumentError("max_cost", limits.max_cost_usd, allowed)
 

@@ -241,6 +241,8 @@ def simulate(
         ArgumentError: the curves do not have an objective, or end before the study's horizon.
     """
     _check(spec, curves)
+    if spec.pool.has_several_kinds and cloud is None:
+        raise ArgumentError("cloud", None, "a Cloud, because the pool has nodes of several kinds, which are rented")
     clock = VirtualClock()
     controller = Controller(StudyState(spec), sink)
     controller.create(clock.now())

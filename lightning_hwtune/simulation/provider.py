@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.kinds import Nodes
 from lightning_hwtune.core.streams import stream
 from lightning_hwtune.engine.clock import VirtualClock
 from lightning_hwtune.engine.provider import NodeChange
@@ -59,11 +59,11 @@ class SimulatedProvider:
         self._coming: list[tuple[float, int, NodeChange]] = []
         self._n_requests = 0
 
-    def is_available(self) -> bool:
+    def is_available(self, kind: Nodes) -> bool:
         """Returns True: a cloud takes any request."""
         return True
 
-    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
+    def request(self, kind: Nodes, *, is_spot: bool) -> str:
         """Draws what will happen to a new node; returns its id."""
         cloud, number = self._cloud, self._n_requests
         rng = stream(cloud.seed, "node", number)

@@ -72,7 +72,7 @@ class Driver:
             self.begin(answer)
 
     def begin(self, decision: Start | Resume) -> None:
-        slots = self._slots().take(decision.num_devices, self.state.per_device)
+        slots = self._slots().take(decision.allocation, self.state.per_device)
         segment = self.controller.begin(decision, slots, self.now)
         self.due[decision.trial_id] = self.now + self.epoch_s(segment.num_devices)
 

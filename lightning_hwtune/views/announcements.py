@@ -14,6 +14,7 @@ from rich.text import Text
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.hardware.pool import NODE, Pool
 from lightning_hwtune.core.pace import Pace
 from lightning_hwtune.core.record import FIRST_ERROR, Outcome, TrialState
 from lightning_hwtune.core.replication import Replication
@@ -121,7 +122,9 @@ def opening(
         return
     objectives = ", ".join(f"{item.name} ({item.mode})" for item in spec.objectives)
     price = f" at {money(spec.pool.usd_per_device_hour)} an hour each" if spec.pool.usd_per_device_hour else ""
-    if (instance := spec.pool.instance) is not None and not spec.has_price:
+    if spec.pool.has_several_kinds:
+        price = f" on {_kinds(spec.pool, has_price=spec.has_price)}"
+    elif (instance := spec.pool.instance) is not None and not spec.has_price:
         price = f" on {counted(spec.pool.n_nodes, 'nodes')}"
     elif instance is not None:
         machines = (
@@ -152,6 +155,16 @@ def opening(
         largest = f", most of it `{payload.largest[0]}` ({size(payload.largest[1])})" if payload.largest else ""
         text = f"the training function carries {size(payload.n_bytes)}{largest}: every segment loads it again. "
         yield Text(f"{text}Load data inside the function instead.", style="yellow")
+
+
+def _kinds(pool: Pool, *, has_price: bool) -> str:
+    """Returns the kinds of nodes of a pool, in words."""
+    found = []
+    for kind in pool.kinds:
+        name = "" if kind.type.name == NODE else f" ({kind.type.name})"
+        price = f", each at {money(kind.type.price(spot=pool.spot))} an hour" if has_price else ""
+        found.append(f"{counted(kind.count, 'nodes')} with {counted(kind.n_devices, 'devices')}{name}{price}")
+    return "; ".join(found)
 
 
 def _too_low(state: StudyFacts) -> Iterator[Text]:

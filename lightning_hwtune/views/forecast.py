@@ -131,7 +131,7 @@ def _time_limit_s(state: StudyState, now: float) -> float:
 
 def _cost_limit_s(state: StudyState, now: float) -> float:
     """Returns the seconds until the budget is spent, at the study's rate so far; infinity if nothing is spent yet."""
-    if state.spec.pool.instance is not None:
+    if state.spec.pool.is_paid_whole:
         return max(Remaining(state).node_s(now), 0.0)
     limit_usd, spent_usd = state.limits.max_cost_usd, state.billed_usd(now)
     if limit_usd is None or spent_usd <= 0:

@@ -27,10 +27,10 @@ def idle_and_launch_usd(state: StudyFacts, now: float) -> float:
 
 def useful_usd(state: StudyFacts) -> float:
     """Returns what the device-seconds cost that led to measurements."""
-    useful = [(trial.config, trial.last.device_s) for trial in state.trials if trial.last is not None]
-    if state.spec.space.instance_key is None:
+    useful = [(trial, trial.last.device_s) for trial in state.trials if trial.last is not None]
+    if not state.spec.has_prices:
         return usd_of(state.spec.pool, sum(device_s for _, device_s in useful))
-    return sum(state.spec.usd_of(config, device_s) for config, device_s in useful)
+    return sum(state.spec.usd_of(trial.config, device_s, trial.allocation.instance) for trial, device_s in useful)
 
 
 def ledger_entry(state: StudyFacts, now: float) -> dict[str, Any]:

@@ -48,6 +48,7 @@ def about(state: StudyFacts) -> dict[str, Any]:
         "devices_key": spec.space.devices_key,
         "accelerator": spec.pool.accelerator,
         "n_slots": spec.pool.size,
+        "n_devices": spec.pool.size if spec.pool.has_several_kinds else None,
         "has_price": spec.has_price,
         "limits": {name: getattr(limits, name) for name in ("max_trials", "max_time_s", "max_cost_usd")},
         "trial_keys": trial_keys(state),

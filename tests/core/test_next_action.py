@@ -147,7 +147,7 @@ def test_a_candidate_that_needs_more_devices_keeps_its_turn_and_only_short_work_
         if (waiting := answer.reservation) is not None and waiting.allocation.devices > free:
             n_fillers += 1
             assert waiting.trial_id != answer.trial_id
-            assert expected_s(state, answer) <= state.drain_s(waiting.allocation.devices, free, driver.now)
+            assert expected_s(state, answer) <= state.drain_s(waiting.allocation, free, driver.now)
         elif kept is not None and kept.trial_id is None:
             n_turns += 1
             assert isinstance(answer, Start)

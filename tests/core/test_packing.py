@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.continuation import kept_pool
 from lightning_hwtune.core.decisions import Done
 from lightning_hwtune.core.facts_data import facts_from_data, facts_to_data
@@ -146,7 +147,7 @@ def test_parts_of_devices_fit(wishes: list[tuple[int, bool]]) -> None:
         if gives_back and groups:
             slots.give_back(*groups.pop(0))
         if slots.n_free(per_device):
-            groups.append((slots.take(1, per_device), per_device))
+            groups.append((slots.take(Allocation(1), per_device), per_device))
         for number in range(2):
             assert sum(Fraction(1, n) for taken, n in groups if number in taken) <= 1
     for taken, per_device in groups:

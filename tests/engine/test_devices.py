@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine import devices
 from lightning_hwtune.engine.devices import Slots, crowded_cores, device_mask, n_device_files, resolve, visible_gpus
@@ -118,7 +119,7 @@ def test_slots_are_held_once_and_come_back(counts: list[int]) -> None:
         if n > slots.n_free():
             slots.give_back(held.pop(0))
             continue
-        held.append(slots.take(n))
+        held.append(slots.take(Allocation(n)))
         taken = [slot for group in held for slot in group]
         assert len(held[-1]) == n
         assert len(taken) == len(set(taken)) == 8 - slots.n_free()
@@ -126,4 +127,4 @@ def test_slots_are_held_once_and_come_back(counts: list[int]) -> None:
     for group in held:
         slots.give_back(group)
     assert slots.n_free() == 8
-    assert slots.take(8) == tuple(range(8))
+    assert slots.take(Allocation(8)) == tuple(range(8))

@@ -13,15 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.allocation import Allocation
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.deadline import Deadline
 from lightning_hwtune.core.hardware.billing import Node, bill
 from lightning_hwtune.core.hardware.catalogue import InstanceType
 from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
-from lightning_hwtune.core.hardware.placement import placed, side_by_side
+from lightning_hwtune.core.hardware.kinds import Nodes
+from lightning_hwtune.core.hardware.placement import Placement
 from lightning_hwtune.core.hardware.policies import DoublingAllocation
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
-from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.core.hardware.pool import NODE, Pool
 from lightning_hwtune.core.objectives import Metric, Objectives
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.core.replication import Replication
@@ -93,6 +95,11 @@ def check(study: StudySpec, log: Sequence[ev.Event], usd: float = math.inf) -> N
 # ---------------------------------------------------------------------- placement
 
 
+def placed(n: int, free: dict[int, list[int]], size: int) -> tuple[int, ...] | None:
+    pool = Pool("cpu", devices=size, nodes=12)
+    return Placement(pool).placed(Allocation(n), free, dict.fromkeys(free, (NODE, size)))
+
+
 @given(st.integers(1, 12), st.integers(1, 4), st.lists(st.sets(st.integers(0, 3)), max_size=4))
 def test_a_segment_is_inside_one_node_or_on_complete_nodes(n: int, size: int, taken: list[set[int]]) -> None:
     free = {p: [p * size + i for i in range(size) if i not in used] for p, used in enumerate(taken)}
@@ -127,7 +134,8 @@ def test_the_fullest_node_that_suffices_is_filled_first() -> None:
     ],
 )
 def test_segments_run_side_by_side_if_no_node_is_split(counts: list[int], fits: bool) -> None:
-    assert side_by_side(counts, 2, 4) is fits
+    placement = Placement(Pool("cpu", devices=4, nodes=2))
+    assert placement.side_by_side([Allocation(count) for count in counts], [(NODE, 4)] * 2) is fits
 
 
 def test_a_count_that_splits_a_node_is_refused() -> None:
@@ -145,14 +153,14 @@ def test_a_provider_launches_reports_and_releases(kind: str) -> None:
     provider: Provider = LocalProvider() if kind == "local" else SimulatedProvider(Cloud(launch_s=5), clock)
     assert isinstance(provider, Provider)
     assert provider.poll() == []
-    rented_as = provider.request(BOX, is_spot=False)
+    rented_as = provider.request(Nodes(1, 2, BOX), is_spot=False)
     assert provider.poll_s() == provider.launch_s
     clock.advance_to(provider.poll_s())
     assert provider.poll() == [NodeChange(rented_as)]
     assert (provider.poll(), provider.poll_s()) == ([], math.inf)
     provider.release(rented_as)
     provider.release(rented_as)
-    again = provider.request(BOX, is_spot=False)
+    again = provider.request(Nodes(1, 2, BOX), is_spot=False)
     provider.release(again)
     clock.advance_to(100.0)
     assert provider.poll() == [], "nothing happens to a node that was released"
@@ -184,9 +192,9 @@ def test_a_trial_that_moves_to_more_devices_is_placed_on_complete_nodes(
 
 def test_this_host_is_a_single_node() -> None:
     provider = LocalProvider()
-    provider.request(BOX, is_spot=False)
+    provider.request(Nodes(1, 2, BOX), is_spot=False)
     with pytest.raises(ArgumentError, match="single node"):
-        provider.request(BOX, is_spot=False)
+        provider.request(Nodes(1, 2, BOX), is_spot=False)
 
 
 @pytest.mark.parametrize("wrong", [{"launch_s": -1}, {"never_share": 1.5}, {"straggler_factor": 0.5}, {"timeout_s": 0}])
@@ -298,7 +306,7 @@ def _never(cloud: Cloud, n: int) -> list[bool]:
     provider = SimulatedProvider(cloud, VirtualClock())
     found = []
     for _ in range(n):
-        provider.request(AWS, is_spot=False)
+        provider.request(Nodes(1, 2, AWS), is_spot=False)
         found.append(provider.poll_s() == math.inf)
         provider = provider if found[-1] else SimulatedProvider(dataclasses.replace(cloud), VirtualClock())
     return found
@@ -376,12 +384,12 @@ class Joined(SimulatedProvider):
         super().__init__(Cloud(launch_s=0.0, timeout_s=60.0), clock)
         self.n_left, self.idle_s = n_there, math.inf
 
-    def is_available(self) -> bool:
+    def is_available(self, kind: Nodes) -> bool:
         return self.n_left > 0
 
-    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
+    def request(self, kind: Nodes, *, is_spot: bool) -> str:
         self.n_left -= 1
-        return super().request(instance, is_spot=is_spot)
+        return super().request(kind, is_spot=is_spot)
 
 
 @pytest.mark.parametrize(
@@ -431,10 +439,10 @@ class Scripted:
 
     # ---- provider
 
-    def is_available(self) -> bool:
+    def is_available(self, kind: Nodes) -> bool:
         return True
 
-    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
+    def request(self, kind: Nodes, *, is_spot: bool) -> str:
         rented_as = f"n{len(self.controller.state.nodes)}"  # type: ignore[union-attr]
         self.nodes[rented_as] = False
         return rented_as

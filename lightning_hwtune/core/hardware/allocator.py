@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
 from lightning_hwtune.core.allocation import LOCAL, Allocation
 from lightning_hwtune.core.hardware.moment import Moment
+from lightning_hwtune.core.hardware.placement import Placement
 from lightning_hwtune.core.hardware.policy import AllocationPolicy, divides
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.hardware.stage import StageMoment
@@ -130,14 +132,25 @@ class Allocator:
         answer = self.policy.larger(self.space, self.pool, config, allocation)
         if answer is None:
             return None
+        answer = self._on_type(answer, allocation)
         self._check("larger", answer)
         if answer.devices <= allocation.devices:
             self._refuse("larger", answer, f"more than {counted(allocation.devices, 'devices')}, or None")
-        return answer
+        self._check_type("larger", answer, allocation)
+        return answer if self.has_home(answer.devices, answer.instance) else None
 
-    def dividing(self, config: Mapping[str, Any]) -> tuple[int, ...]:
-        """Returns the policy's counts that divide the batch sizes of a configuration, ascending."""
-        return tuple(count for count in self.counts if divides(self.space, config, count))
+    def dividing(self, config: Mapping[str, Any], instance: str = LOCAL) -> tuple[int, ...]:
+        """Returns the policy's counts that divide the batch sizes of a configuration, ascending.
+
+        Args:
+            instance: the instance type of the trial, on which it must have a place; "local" for any.
+        """
+        able = (count for count in self.counts if self.has_home(count, instance))
+        return tuple(count for count in able if divides(self.space, config, count))
+
+    def has_home(self, n_devices: int, instance: str) -> bool:
+        """Returns whether a trial of an instance type can have so many devices; True in a pool of one type."""
+        return instance not in self.pool.types or bool(Placement(self.pool).homes(n_devices, instance))
 
     def begin(self, moment: Moment) -> Allocation:
         """Returns the devices of a new trial, by the state of the study.
@@ -171,9 +184,11 @@ class Allocator:
         return answer
 
     def _of_moment(self, method: str, answer: Allocation, moment: Moment) -> Allocation:
+        answer = self._on_type(answer, moment.allocation)
         if answer == moment.allocation:
             return answer
         self._check(method, answer)
+        self._check_type(method, answer, moment.allocation)
         if answer.devices not in moment.counts:
             self._refuse(method, answer, f"an Allocation with one of moment.counts, {list(moment.counts)}")
         return answer
@@ -184,9 +199,26 @@ class Allocator:
             self._refuse(method, counts, "positive integers, ascending, at least one")
         return tuple(counts)
 
+    def _on_type(self, answer: Allocation, present: Allocation) -> Allocation:
+        """Returns the answer on the instance type that the trial has, if it names none."""
+        if isinstance(answer, Allocation) and answer.instance == LOCAL and present.instance in self.pool.types:
+            return dataclasses.replace(answer, instance=present.instance)
+        return answer
+
+    def _check_type(self, method: str, answer: Allocation, present: Allocation) -> None:
+        """Refuses another instance type than that of the trial, whose seconds could not be compared."""
+        if present.instance in self.pool.types and answer.instance != present.instance:
+            self._refuse(method, answer, f"an Allocation on {present.instance!r}, the instance type of the trial")
+
     def _check(self, method: str, answer: Allocation) -> None:
-        if not isinstance(answer, Allocation) or (answer.instance, answer.nodes) != (LOCAL, 1):
-            self._refuse(method, answer, "an Allocation such as Allocation(2), on one node of this host")
+        is_known = isinstance(answer, Allocation) and answer.instance in (LOCAL, *self.pool.types)
+        if not is_known or answer.nodes != 1:
+            types = (
+                f", or one that names one of the instance types {sorted(self.pool.types)}" if self.pool.types else ""
+            )
+            self._refuse(method, answer, f"an Allocation such as Allocation(2), on one node of this host{types}")
+        if not self.has_home(answer.devices, answer.instance):
+            self._refuse(method, answer, f"a number of devices that nodes of type {answer.instance!r} can have")
         if answer.devices not in self.counts:
             self._refuse(method, answer, f"an Allocation with one of its counts {list(self.counts)}")
 

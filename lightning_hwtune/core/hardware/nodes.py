@@ -19,7 +19,7 @@ class NodeRecord:
     """One machine, from its launch to its release. Only `StudyFacts.apply` changes it.
 
     Attributes:
-        number: its number in the study. place: its place in the pool, see `placement`.
+        number: its number in the study. place: its place in the pool, see `placement`. devices: how many it has there.
         is_spot: whether its price is that of a spot node. rented_as: see `events.NodeRequested`.
         launched_clock_s: the study's own clock at its launch (`core.study_clock`).
         is_ready: whether segments can start on it. has_trained: whether one did; otherwise the machine of a session is
@@ -41,8 +41,14 @@ class NodeRecord:
     is_lost: bool = False
     rented_as: str = ""
     place: int = 0
+    devices: int = 0
     idle_clock_s: float = 0.0
     launch_s: float = 0.0
+
+    @property
+    def shape(self) -> tuple[str, int]:
+        """The name of its instance type, and its number of devices."""
+        return self.instance.name, self.devices
 
     def up_s(self, clock_s: float) -> float:
         """Returns the seconds for which it has been up, at this time of the study's clock."""

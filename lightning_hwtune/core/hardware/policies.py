@@ -128,7 +128,7 @@ class DoublingAllocation(GrowingPolicy):
 
     def counts(self, space: SearchSpace, pool: Pool) -> tuple[int, ...]:
         """Returns the number of devices of a new trial, and all to which it can grow."""
-        most = pool.size if self.max_devices is None else min(pool.size, self.max_devices)
+        most = pool.largest if self.max_devices is None else min(pool.largest, self.max_devices)
         found = [self.devices]
         while found[-1] * self.factor <= most:
             found.append(found[-1] * self.factor)

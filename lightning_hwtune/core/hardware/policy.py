@@ -136,10 +136,11 @@ def powers_of_two(policy: AllocationPolicy, most: int | None, pool: Pool) -> tup
     Raises:
         ArgumentError: it is more than the pool has.
     """
-    if most is not None and most > pool.size:
-        allowed = f"at most {pool.size}, the number of devices in the pool, or None"
+    if most is not None and most > pool.largest:
+        which = "complete nodes of one kind" if pool.has_several_kinds else "the pool"
+        allowed = f"at most {pool.largest}, the number of devices in {which}, or None"
         raise ArgumentError(f"{type(policy).__name__}.max_devices", most, allowed)
-    return powers_up_to(most or pool.size)
+    return powers_up_to(most or pool.largest)
 
 
 def divides(space: SearchSpace, config: Mapping[str, Any], count: int) -> bool:

@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, final
 
-from lightning_hwtune.core.hardware.billing import usd_per_device_hour
-from lightning_hwtune.core.hardware.catalogue import CPU, Catalogue, InstanceType, instance_of
+from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType, instance_of
+from lightning_hwtune.core.hardware.kinds import NODE, Nodes, accelerator_of, devices_of, kinds_of, node_type, price_of
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_call
 from lightning_hwtune.forms.given import Given
 
 __all__ = ["NODE", "Pool"]
 
-NODE = "node"
-"""The name of the instance type of nodes whose user gave no type."""
-
 _MOST_PACKED = 8  # trials on a GPU, if their number is chosen
+_NO_TYPES: Mapping[str, float] = MappingProxyType({})
 
 
 @final
 @dataclass(frozen=True, slots=True, init=False)
 class Pool(Given):
-    """Devices of one kind on this host, or on several nodes.
+    """The devices of this host, or of several nodes.
 
     Args:
         accelerator: "cpu", "gpu", or "auto": the visible GPUs if there are any, otherwise this process's CPU cores.
-        devices: the number of devices, or "auto" for all of them.
+        devices: the number of devices, or "auto" for all of them; of the largest node, if there are several kinds.
         usd_per_device_hour: price of one device for one hour in US dollars, paid while it is in use; None for no price,
-            which rules out `Cost`.
+            which rules out `Cost`. The highest one, if there are several instance types.
         threads_per_device: number of torch threads per rank.
         instance: the instance type of this host, which gives the accelerator, the devices and the price: a name of the
             catalogue, an `InstanceType`, or a mapping with its arguments. The whole machine is paid for while a session
@@ -43,7 +43,8 @@ class Pool(Given):
         nodes: how many machines there can be at the same time, each with `devices`. Without an instance type, they need
             `accelerator` and `devices`; a price is then that of the whole machine, in use or not. A study that trains
             on this host has one. "auto": the nodes of the allocation of Slurm in which the study runs, which also says
-            what "auto" means for `accelerator` and `devices`.
+            what "auto" means for `accelerator` and `devices`. A list of `Nodes`, or of mappings with their arguments,
+            for machines of several kinds; then leave out `devices` and `instance`.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
@@ -60,7 +61,7 @@ class Pool(Given):
     instance: InstanceType | None
     per_device: int | str
     spot: bool
-    nodes: int | str
+    nodes: int | str | tuple[Nodes, ...]
 
     @checked_call("Pool", prefix="Pool.")
     def __init__(
@@ -72,17 +73,27 @@ class Pool(Given):
         instance: str | InstanceType | Mapping[str, Any] | None = None,
         per_device: int | str = 1,
         spot: bool = False,
-        nodes: int | str = 1,
+        nodes: int | str | Sequence[Nodes | Mapping[str, Any]] = 1,
     ) -> None:
+        if not isinstance(nodes, int | str):
+            kinds = kinds_of(nodes, accelerator, usd_per_device_hour, threads_per_device)
+            if instance is not None or devices != "auto":
+                argument, given = ("Pool.instance", instance) if instance is not None else ("Pool.devices", devices)
+                raise ArgumentError(argument, given, "left out, because each kind of node in `nodes` has its own")
+            if len(kinds) > 1:
+                self._set_kinds(kinds, threads_per_device, per_device, spot=spot)
+                return
+            instance, devices, nodes = kinds[0].instance, kinds[0].n_devices, kinds[0].count
+            usd_per_device_hour = None
         found = None if instance is None else instance_of(instance, Catalogue.builtin(), "Pool.instance")
         is_several = not isinstance(nodes, int) or nodes > 1
         if found is None and isinstance(nodes, int) and is_several:
-            found = _node_type(accelerator, devices, usd_per_device_hour, threads_per_device)
+            found = node_type(accelerator, devices, usd_per_device_hour, threads_per_device)
             usd_per_device_hour = None
         if found is not None:
-            accelerator = _accelerator(found, accelerator)
-            devices = _devices(found, devices, threads_per_device)
-            usd_per_device_hour = _price(found, usd_per_device_hour, threads_per_device, spot=spot)
+            accelerator = accelerator_of(found, accelerator)
+            devices = devices_of(found, devices, threads_per_device)
+            usd_per_device_hour = price_of(found, usd_per_device_hour, threads_per_device, spot=spot)
             if found.name == NODE and not usd_per_device_hour:  # nodes without a price cost an unknown amount, not 0
                 usd_per_device_hour = None
         if spot and instance is None:
@@ -100,6 +111,58 @@ class Pool(Given):
         object.__setattr__(self, "spot", spot)
         object.__setattr__(self, "nodes", nodes)
 
+    def _set_kinds(
+        self, kinds: tuple[Nodes, ...], threads_per_device: int, per_device: int | str, *, spot: bool
+    ) -> None:
+        if per_device != 1:
+            hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out."
+            raise ArgumentError("Pool.per_device", per_device, "1, because the pool has several nodes", hint=hint)
+        prices = [price_of(kind.type, None, threads_per_device, spot=spot) for kind in kinds]
+        has_price = any(prices) or kinds[0].type.name != NODE
+        values = {
+            "accelerator": accelerator_of(kinds[0].type, "auto"),
+            "devices": max(kind.n_devices for kind in kinds),
+            "usd_per_device_hour": max(prices) if has_price else None,
+            "threads_per_device": threads_per_device,
+            "instance": None,
+            "per_device": 1,
+            "spot": spot,
+            "nodes": kinds,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def kinds(self) -> tuple[Nodes, ...]:
+        """The kinds of machines that are paid as a whole; empty for devices of this host that are paid while in use.
+
+        Raises:
+            ArgumentError: as for `size`.
+        """
+        if isinstance(self.nodes, tuple):
+            return self.nodes
+        return () if self.instance is None else (Nodes(self.n_nodes, devices=self.node_size, instance=self.instance),)
+
+    @property
+    def has_several_kinds(self) -> bool:
+        """Whether its nodes are of several kinds."""
+        return isinstance(self.nodes, tuple)
+
+    @property
+    def is_paid_whole(self) -> bool:
+        """Whether its machines are paid as a whole, in use or not."""
+        return self.instance is not None or self.has_several_kinds
+
+    @property
+    def types(self) -> Mapping[str, float]:
+        """The price per device and hour of each instance type, by name; empty if a trial may move between all nodes."""
+        return _types(self.nodes, self.threads_per_device, self.spot) if isinstance(self.nodes, tuple) else _NO_TYPES
+
+    @property
+    def usd_per_hour(self) -> float:
+        """The price of all nodes for one hour; 0 for devices that are paid while they are in use."""
+        return sum(kind.count * kind.type.price(spot=self.spot) for kind in self.kinds)
+
     @property
     def size(self) -> int:
         """The number of devices, of all nodes together.
@@ -107,7 +170,23 @@ class Pool(Given):
         Raises:
             ArgumentError: the pool is still "auto"; the engine resolves it on the host where the study runs.
         """
+        if isinstance(self.nodes, tuple):
+            return sum(kind.count * kind.n_devices for kind in self.nodes)
         return self.node_size * self.n_nodes
+
+    @property
+    def largest(self) -> int:
+        """The most devices that one trial can have: those of complete nodes of one kind, if there are several.
+
+        Raises:
+            ArgumentError: as for `size`.
+        """
+        if not isinstance(self.nodes, tuple):
+            return self.size
+        most: dict[str, int] = {}
+        for kind in self.nodes:  # those with most devices first
+            most[kind.type.name] = max(most.get(kind.type.name, 0), kind.count * kind.n_devices)
+        return max(most.values())
 
     @property
     def n_nodes(self) -> int:
@@ -116,6 +195,8 @@ class Pool(Given):
         Raises:
             ArgumentError: as for `size`.
         """
+        if isinstance(self.nodes, tuple):
+            return sum(kind.count for kind in self.nodes)
         if not isinstance(self.nodes, int):
             raise ArgumentError("Pool.nodes", self.nodes, "a number; a study inside an allocation has one")
         return self.nodes
@@ -127,12 +208,12 @@ class Pool(Given):
         accelerator = accelerator if self.accelerator == "auto" else self.accelerator
         devices = self.devices if isinstance(self.devices, int) else devices
         threads = self.threads_per_device
-        instance = _node_type(accelerator, devices, self.usd_per_device_hour, threads)
+        instance = node_type(accelerator, devices, self.usd_per_device_hour, threads)
         return Pool(accelerator, devices, threads_per_device=threads, instance=instance, nodes=nodes)
 
     @property
     def node_size(self) -> int:
-        """The number of devices of each node.
+        """The number of devices of each node, or of the largest one.
 
         Raises:
             ArgumentError: as for `size`.
@@ -171,6 +252,10 @@ class Pool(Given):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain data for the log."""
+        if isinstance(self.nodes, tuple):
+            kinds = [kind.to_dict() for kind in self.nodes]
+            own = {"accelerator": self.accelerator, "threads_per_device": self.threads_per_device, "nodes": kinds}
+            return {**own, **({"spot": True} if self.spot else {})}
         return {
             "accelerator": self.accelerator,
             "devices": self.devices,
@@ -183,46 +268,7 @@ class Pool(Given):
         }
 
 
-def _node_type(accelerator: str, devices: int | str, usd_per_device_hour: float | None, threads: int) -> InstanceType:
-    """Returns the type of the machines of a pool whose user gave no type."""
-    hint = "For example Pool('gpu', devices=8, nodes=2)."
-    if accelerator == "auto":
-        allowed = "'cpu' or 'gpu', because the nodes of a pool are not this machine"
-        raise ArgumentError("Pool.accelerator", accelerator, allowed, hint=hint)
-    if not isinstance(devices, int):
-        allowed = "the number of devices of each node, because the nodes of a pool are not this machine"
-        raise ArgumentError("Pool.devices", devices, allowed, hint=hint)
-    usd_per_hour = (usd_per_device_hour or 0.0) * devices
-    if accelerator == CPU:
-        return InstanceType(NODE, usd_per_hour, vcpus=devices * threads)
-    return InstanceType(NODE, usd_per_hour, devices=devices)
-
-
-def _accelerator(instance: InstanceType, given: str) -> str:
-    own = "gpu" if instance.devices else CPU
-    if given not in ("auto", own):
-        allowed = f"{own!r}, or left out, because {instance.name!r} has {instance.accelerator}"
-        raise ArgumentError("Pool.accelerator", given, allowed)
-    return own
-
-
-def _all_devices(instance: InstanceType, threads_per_device: int) -> int:
-    return instance.devices or max(instance.pool_devices // threads_per_device, 1)
-
-
-def _devices(instance: InstanceType, given: int | str, threads_per_device: int) -> int:
-    there = _all_devices(instance, threads_per_device)
-    if not isinstance(given, int):
-        return there
-    if given > there:
-        raise ArgumentError("Pool.devices", given, f"at most {there}, the devices of {instance.name!r}")
-    return given
-
-
-def _price(instance: InstanceType, given: float | None, threads_per_device: int, *, spot: bool) -> float:
-    own = usd_per_device_hour(instance, _all_devices(instance, threads_per_device), spot=spot)
-    if given not in (None, own):
-        allowed = f"left out, because {instance.name!r} has a price: {instance.price(spot=spot):g} US dollars per hour"
-        hint = "For another price, give `instance` as InstanceType(name, usd_per_hour, ...)."
-        raise ArgumentError("Pool.usd_per_device_hour", given, allowed, hint=hint)
-    return own
+@functools.lru_cache(maxsize=64)
+def _types(kinds: tuple[Nodes, ...], threads_per_device: int, spot: bool) -> Mapping[str, float]:
+    found = {kind.type.name: price_of(kind.type, None, threads_per_device, spot=spot) for kind in kinds}
+    return MappingProxyType(found) if len(found) > 1 else _NO_TYPES

@@ -48,6 +48,7 @@ from lightning_hwtune.engine.devices import visible_gpus
 from lightning_hwtune.engine.fork_server import PRELOAD, fork_server
 from lightning_hwtune.engine.local import LATER, LocalExecutor
 from lightning_hwtune.errors import HwTuneError, TrialError
+from lightning_hwtune.host.cpus import n_cpus
 from lightning_hwtune.host.file_trees import remove
 from lightning_hwtune.host.import_path import import_path
 from lightning_hwtune.training.channel import Ended, Note, Report, Saved, SegmentOrder, VerdictMessage
@@ -77,6 +78,9 @@ class Agent:
         root: where the study's folder is on this host; None: at the same path as on the host of the study.
         address: at which ranks on other nodes reach this host; None: the one that connects to the study.
         give_up_s: it ends after this time without a connection.
+        devices: how many devices this node has for the study; None: its GPUs, or what its CPUs suffice for.
+        instance: the instance type of this node; empty if the pool of the study says it.
+        cpus: the number of CPUs; None: those that this process may use.
         say: prints a line for the user.
     """
 
@@ -89,10 +93,19 @@ class Agent:
         root: Path | None = None,
         address: str | None = None,
         give_up_s: float = 600.0,
+        devices: int | None = None,
+        instance: str = "",
+        cpus: int | None = None,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._connect, self._key, self._name, self._root = connect, key, name, root
         self._address, self._give_up_s, self._say = address, give_up_s, say
+        self._has = {
+            "n_gpus": len(visible_gpus()),
+            "n_cpus": cpus or n_cpus(),
+            "devices": devices,
+            "instance": instance,
+        }
         self._incarnation = secrets.token_hex(8)
         self._link, self._session, self._lost_after_s, self._watchdog = Link(), "", math.inf, Watchdog()
         self._call: Call | None = None
@@ -202,7 +215,7 @@ class Agent:
             "incarnation": self._incarnation,
             "session": self._session,
             "received": self._link.received,
-            "n_gpus": len(visible_gpus()),
+            **self._has,
             "software": software(),
         }
 

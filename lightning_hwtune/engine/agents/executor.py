@@ -17,6 +17,7 @@ from multiprocessing import connection as mp
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from lightning_hwtune.core.hardware.placement import Placement
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.engine.agents.door import KEY_NAME, Door
@@ -86,11 +87,12 @@ class AgentsExecutor:
             sys_path=tuple(import_path()),
             argv=tuple(sys.argv),
             cwd=working_folder(),
-            n_ranks=min(setup.n_ranks, setup.pool.node_size),
+            n_ranks=setup.n_ranks,
             preload=setup.preload,
             hang_timeout=setup.hang_timeout,
         )
         self.provider = Roster(door, first, setup.pool, setup.folder, lost_after_s, launcher)
+        self._placement = Placement(setup.pool)
         self._segments: dict[int, RemoteSegment] = {}
         self._sink: Sink
         self._is_closed, self._way_to_join, self._launcher = False, way_to_join, launcher
@@ -104,7 +106,7 @@ class AgentsExecutor:
         Raises:
             ArgumentError: the pool has no nodes, or its agents cannot be started from here.
         """
-        if pool.instance is None:
+        if not pool.is_paid_whole:
             hint = "It is how many nodes there may be: for a single agent, nodes=2 works, too."
             raise ArgumentError("Pool.nodes", pool.nodes, "at least 2, or an instance type", hint=hint)
 
@@ -177,17 +179,19 @@ class AgentsExecutor:
         if there == self._said_for:
             return
         self._said_for = there
-        n_nodes = -(-order.num_devices // self._pool.node_size)
+        n_nodes = min(self._placement.homes(order.num_devices).values(), default=1)
         which = "the first agent" if n_nodes == 1 else f"agents: {there} of {n_nodes} are ready"
         limit = counted(f"{self.provider.timeout_s / 60:g}", "minutes")
         self._say(f"the check waits for {which}; it fails if too few are ready within {limit}")
 
     def _chosen(self, order: SegmentOrder) -> tuple[NodePart, ...]:
         """Returns the nodes for an order that has none; empty as long as too few are ready."""
-        size, ready = self._pool.node_size, self.provider.ready()
-        n_nodes = -(-order.num_devices // size)
-        slots = tuple(range(order.num_devices // n_nodes))
-        return tuple(NodePart(agent.name, slots) for agent in ready[:n_nodes]) if len(ready) >= n_nodes else ()
+        for shape, n_nodes in self._placement.homes(order.num_devices).items():
+            ready = [agent for agent in self.provider.ready() if agent.kind.shape == shape]
+            if len(ready) >= n_nodes:
+                slots = tuple(range(order.num_devices // n_nodes))
+                return tuple(NodePart(agent.name, slots) for agent in ready[:n_nodes])
+        return ()
 
     def _start(self, segment: RemoteSegment, node_rank: int, meeting: tuple[str, int] | None) -> None:
         agent = self._agent(segment, node_rank)

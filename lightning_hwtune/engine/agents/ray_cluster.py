@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
+from lightning_hwtune.core.hardware.kinds import Nodes
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import address_of
 from lightning_hwtune.engine.agents.executor import AgentsExecutor
@@ -42,8 +43,9 @@ _END_S = 10.0
 @final
 @dataclass(slots=True)
 class _Actor:
-    """An actor. `place` and `serve` are the results of its two calls, which come later."""
+    """An actor for one of the pool's nodes. `place` and `serve` are the results of its two calls, which come later."""
 
+    kind: Nodes
     handle: Any
     place: Any
     serve: Any
@@ -59,10 +61,12 @@ class RayLauncher:
         pool: the devices of the study.
 
     Raises:
+        ArgumentError: the pool has nodes of several instance types.
         TrialError: there is no such cluster.
     """
 
     def __init__(self, cluster: RayCluster, pool: Pool) -> None:
+        _refuse_types(pool)
         self._cluster, self._pool = cluster, pool
         self._ray: Any = importlib.import_module("ray")
         self._is_ours = not self._ray.is_initialized()
@@ -70,7 +74,6 @@ class RayLauncher:
             self._connect()
         self.listen = f"{self._ray.util.get_node_ip_address()}:0"
         self.timeout_s = cluster.timeout_s
-        self._needs = {**_devices(pool), **(cluster.per_node or {})}
         self._actors, self._n_started, self._n_failed, self._looked_at = list[_Actor](), 0, 0, 0.0
         self._invitation: Invitation | None = None
 
@@ -90,17 +93,23 @@ class RayLauncher:
     def start(self, invitation: Invitation) -> None:
         """Requests the actors; prints which resources no node has."""
         self._invitation = invitation
-        for _ in range(self._pool.n_nodes):
-            self._request(invitation)
+        for kind in self._pool.kinds:
+            for _ in range(kind.count):
+                self._request(invitation, kind)
         if lacks := self._lacks():
             invitation.say(f"{lacks} The study waits {self.timeout_s:g} s for one, which an autoscaler may start")
 
-    def _request(self, invitation: Invitation) -> None:
+    def _needs(self, kind: Nodes) -> dict[str, float]:
+        """Returns the resources of a node of a kind."""
+        return {**_devices(self._pool, kind.n_devices), **(self._cluster.per_node or {})}
+
+    def _request(self, invitation: Invitation, kind: Nodes) -> None:
         self._n_started += 1
-        others = {name: n for name, n in self._needs.items() if name not in ("CPU", "GPU")}
+        needs = self._needs(kind)
+        others = {name: n for name, n in needs.items() if name not in ("CPU", "GPU")}
         options = {
-            "num_cpus": self._needs.get("CPU", 0),
-            "num_gpus": self._needs.get("GPU", 0),
+            "num_cpus": needs.get("CPU", 0),
+            "num_gpus": needs.get("GPU", 0),
             "resources": others or None,
             "label_selector": dict(self._cluster.labels or {}) or None,
             "max_restarts": 0,
@@ -108,8 +117,9 @@ class RayLauncher:
         }
         handle = self._ray.remote(RayAgent).options(**options).remote()
         place = handle.place.remote()
-        serve = handle.serve.remote(address_of("connect", invitation.connect), invitation.key, self._n_started)
-        self._actors.append(_Actor(handle, place, serve))
+        place_of_study = address_of("connect", invitation.connect)
+        serve = handle.serve.remote(place_of_study, invitation.key, self._n_started, kind.n_devices)
+        self._actors.append(_Actor(kind, handle, place, serve))
 
     def poll(self) -> Sequence[NodeChange]:
         """Returns the agents that have ended, and requests an actor for each that is gone.
@@ -139,7 +149,7 @@ class RayLauncher:
             if self._n_failed >= max(_MOST_FAILED, self._pool.n_nodes + 1):
                 raise TrialError(f"{self._n_failed} agents in a row have failed in Ray. The last one: {why}")
             if self._invitation is not None:
-                self._request(self._invitation)
+                self._request(self._invitation, actor.kind)
         return found
 
     def _is_done(self, call: Any) -> bool:
@@ -156,14 +166,17 @@ class RayLauncher:
 
     def missing(self) -> str:
         """Returns for what the actors wait."""
-        n_waiting = sum(not self._is_done(actor.place) for actor in self._actors)
-        if not n_waiting:
-            return ""
-        waiting = f"{counted(n_waiting, 'agents')} of {self._pool.n_nodes} wait in Ray for {_spelled(self._needs)}"
-        return f"{waiting}. {self._lacks()}".rstrip()
+        found = list[str]()
+        for kind in self._pool.kinds:
+            n_waiting = sum(actor.kind == kind and not self._is_done(actor.place) for actor in self._actors)
+            if n_waiting:
+                needs = _spelled(self._needs(kind))
+                found.append(f"{counted(n_waiting, 'agents')} of {kind.count} wait in Ray for {needs}.")
+        return " ".join([*found, self._lacks()]).rstrip() if found else ""
 
     def _lacks(self) -> str:
-        return lacking(self._needs, self._cluster.labels or {}, self._ray.nodes())
+        labels, nodes = self._cluster.labels or {}, self._ray.nodes()
+        return " ".join(filter(None, (lacking(self._needs(kind), labels, nodes) for kind in self._pool.kinds)))
 
     def stop(self) -> None:
         """Waits for the actors, whose agents have left, and ends those that remain."""
@@ -190,10 +203,11 @@ class RayExecutor(AgentsExecutor):
         """Refuses what cannot work, before anything of a run is written.
 
         Raises:
-            ArgumentError: the pool has no nodes.
+            ArgumentError: the pool has no nodes, or nodes of several instance types.
             MissingDependencyError: Ray is not installed.
         """
         super().check_here(pool)
+        _refuse_types(pool)
         if importlib.util.find_spec("ray") is None:
             raise MissingDependencyError("the executor 'ray' needs Ray: pip install 'lightning_hwtune[ray]'")
 
@@ -274,11 +288,17 @@ def lacking(needs: Mapping[str, float], labels: Mapping[str, str], nodes: Sequen
     return f"No node of the Ray cluster has {wanted}. Its nodes have: {'; '.join(found) or 'nothing'}."
 
 
-def _devices(pool: Pool) -> dict[str, float]:
-    """Returns the resources of the devices of one node."""
+def _refuse_types(pool: Pool) -> None:
+    if pool.types:
+        hint = "Ray cannot tell them apart: start the agents yourself, with `hwtune agent --instance`."
+        raise ArgumentError("Pool.nodes", sorted(pool.types), "nodes of one instance type in Ray", hint=hint)
+
+
+def _devices(pool: Pool, n_devices: int) -> dict[str, float]:
+    """Returns the resources of so many devices of a pool."""
     if pool.accelerator == "gpu":
-        return {"GPU": float(pool.node_size)}
-    return {"CPU": float(pool.node_size * pool.threads_per_device)}
+        return {"GPU": float(n_devices)}
+    return {"CPU": float(n_devices * pool.threads_per_device)}
 
 
 def _shown(resources: Mapping[str, float]) -> dict[str, float]:

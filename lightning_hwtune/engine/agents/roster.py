@@ -8,6 +8,7 @@ killed: their names are in the study's folder.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -20,13 +21,14 @@ from pathlib import Path
 from typing import Any, final
 
 from lightning_hwtune import __version__
-from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.kinds import Nodes
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import NOTE, Arrival, Door
 from lightning_hwtune.engine.agents.exchange import Exchange
 from lightning_hwtune.engine.agents.launcher import Launcher
 from lightning_hwtune.engine.agents.link import Link, send_json
 from lightning_hwtune.engine.agents.messages import Preload, Setup
+from lightning_hwtune.engine.agents.node_kind import kind_of
 from lightning_hwtune.engine.provider import NodeChange
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.store.files import write_whole
@@ -55,6 +57,7 @@ class RemoteAgent:
     Attributes:
         name: of the node, as in the log.
         incarnation: of its process, which a new start of the agent changes.
+        kind: which of the pool's nodes it is.
         is_ready: whether segments can start. is_taken: whether the study has rented the node.
         is_apart: whether files must be sent, see `exchange`.
         lost: why it is lost; empty while it is not.
@@ -64,6 +67,7 @@ class RemoteAgent:
     incarnation: str
     exchange: Exchange
     link: Link
+    kind: Nodes
     is_ready: bool = False
     is_taken: bool = False
     is_apart: bool = False
@@ -109,13 +113,13 @@ class Roster:
             return []
         return [agent for agent in self.agents.values() if agent.is_ready]
 
-    def is_available(self) -> bool:
-        """Returns whether an agent has joined whose node is not rented yet."""
-        return any(not agent.is_taken for agent in self.ready())
+    def is_available(self, kind: Nodes) -> bool:
+        """Returns whether an agent of this kind has joined whose node is not rented yet."""
+        return any(not agent.is_taken and agent.kind == kind for agent in self.ready())
 
-    def request(self, instance: InstanceType, *, is_spot: bool) -> str:
+    def request(self, kind: Nodes, *, is_spot: bool) -> str:
         """Rents the node of the first such agent; returns its name."""
-        agent = next(agent for agent in self.ready() if not agent.is_taken)
+        agent = next(agent for agent in self.ready() if not agent.is_taken and agent.kind == kind)
         agent.is_taken = True
         self._news.append(NodeChange(agent.name))
         return agent.name
@@ -198,8 +202,8 @@ class Roster:
         hello, connection = arrival.hello, arrival.connection
         known = next((agent for agent in self.agents.values() if agent.incarnation == hello.get("incarnation")), None)
         is_resumed = known is not None and hello.get("session") == self._session
-        refused = self._refusal(hello)
-        agent = known if known is not None and is_resumed else self._new_agent(hello)
+        kind, refused = self._kind_of(hello)
+        agent = known if known is not None and is_resumed else self._new_agent(hello, kind)
         answer = {"session": self._session, "received": agent.link.received, "resumed": is_resumed, "refused": refused}
         try:
             send_json(connection, {**answer, "name": agent.name, "lost_after_s": self._lost_after_s})
@@ -214,26 +218,24 @@ class Roster:
             return
         self.agents[agent.name] = agent
         agent.link.attach(connection, 0)
-        agent.link.send(self._setup)
+        agent.link.send(dataclasses.replace(self._setup, n_ranks=min(self._setup.n_ranks, kind.n_devices)))
         if self._preload.libraries:
             agent.link.send(self._preload)
         self._write_note()
         if known is not None:
             self.lose(known, "it had lost the connection to the study for too long")
 
-    def _new_agent(self, hello: Mapping[str, Any]) -> RemoteAgent:
+    def _new_agent(self, hello: Mapping[str, Any], kind: Nodes) -> RemoteAgent:
         link = Link()
         exchange = Exchange(self._note.parent, link.send)
-        return RemoteAgent(self._free_name(hello), str(hello.get("incarnation")), exchange, link)
+        return RemoteAgent(self._free_name(hello), str(hello.get("incarnation")), exchange, link, kind)
 
-    def _refusal(self, hello: Mapping[str, Any]) -> str:
-        """Returns why an agent cannot train this study; empty if it can."""
+    def _kind_of(self, hello: Mapping[str, Any]) -> tuple[Nodes, str]:
+        """Returns which of the pool's nodes an agent is, and why it cannot train this study; empty if it can."""
         if hello.get("software") != software():
-            return f"the study runs with {software()}, but the agent with {hello.get('software')}"
-        size, n_gpus = self._pool.node_size, hello.get("n_gpus", 0)
-        if self._pool.accelerator == "gpu" and n_gpus < size:
-            return f"each node of the study has {size} GPUs, but the agent sees {n_gpus}"
-        return ""
+            text = f"the study runs with {software()}, but the agent with {hello.get('software')}"
+            return self._pool.kinds[0], text
+        return kind_of(self._pool, hello)
 
     def _free_name(self, hello: Mapping[str, Any]) -> str:
         name, number = str(hello.get("name")), 1

@@ -166,9 +166,14 @@ class SlurmExecutor(AgentsExecutor):
             ArgumentError: this process is not in an allocation, or the allocation does not fit the pool.
         """
         found = require_allocation()
-        if pool.instance is None:
+        if not pool.is_paid_whole:
             hint = "nodes='auto' takes the nodes and their devices from the allocation."
             raise ArgumentError("Pool.nodes", pool.nodes, "'auto', at least 2, or an instance type", hint=hint)
+        if pool.types:
+            hint = "Slurm does not say which type a node has: start the agents with `hwtune agent --instance`."
+            raise ArgumentError("Pool.nodes", sorted(pool.types), "nodes of one instance type in Slurm", hint=hint)
+        if pool.has_several_kinds:
+            return  # each agent says how many devices its node has
         if pool.accelerator == "gpu" and found.gpus is not None and pool.node_size > found.gpus:
             allowed = f"at most {found.gpus}, the GPUs that the allocation has on each node"
             raise ArgumentError("Pool.devices", pool.node_size, allowed)

@@ -60,5 +60,5 @@ def ledger_figure(state: StudyFacts, now: float | None = None) -> StudyFigure:
 
 def _usd_of(segment: Segment, state: StudyFacts, now: float, times: _Floats) -> _Floats:
     """Returns what the device-seconds of a segment had cost at each time of the clock."""
-    usd_per_s = state.spec.usd_of(state.trials[segment.trial_id].config, segment.share)
+    usd_per_s = state.spec.usd_of(state.trials[segment.trial_id].config, segment.share, segment.allocation.instance)
     return np.clip(times - segment.started_clock_s, 0.0, state.segment_s(segment, now)) * usd_per_s

@@ -45,15 +45,16 @@ def timeline_figure(state: StudyFacts, now: float | None = None) -> Figure:
     length = max((end for _, end in bars), default=1.0) or 1.0
     unit, unit_s = time_unit(length)
     bars = [(start / unit_s, end / unit_s) for start, end in bars]
-    n_rows, shades = state.spec.pool.size, _shades(state)
+    rows, shades = _rows(state), _shades(state)
+    n_rows = len(rows) or state.spec.pool.size
     figure = StudyFigure(figsize=(11, 1.8 + 0.6 * min(n_rows, 16)), layout="constrained")
     axes = figure.subplots()
     axes.set_xlim(0, length / unit_s)
     axes.set_ylim(n_rows - 0.5, -0.5)
     edge = min(0.6, 60 / max(len(bars), 1))
     for segment, bar, lane in zip(state.segments, bars, _lanes(state.segments, bars), strict=True):
-        _draw(axes, segment, bar, lane, shades, length / unit_s, edge)
-    _draw_phases(axes, state, bars, unit_s)
+        _draw(axes, segment, bar, lane, shades, length / unit_s, edge, rows)
+    _draw_phases(axes, state, bars, unit_s, rows)
     for cut in cuts:
         axes.axvline(cut / unit_s, color=INK, linestyle="--", linewidth=0.9)
     busy = sum((end - start) * segment.share for segment, (start, end) in zip(state.segments, bars, strict=True))
@@ -109,12 +110,13 @@ def _shade(segment: Segment, shades: Mapping[int, str]) -> str:
 
 
 def _draw(
-    axes: Axes, segment: Segment, bar: Span, lane: int, shades: Mapping[int, str], length: float, edge: float
-) -> None:
+    axes: Axes, segment: Segment, bar: Span, lane: int, shades: Mapping[int, str], length: float, edge: float,
+    rows: Mapping[int, int],
+) -> None:  # fmt: skip
     """Draws one rectangle per device, or one rectangle for all devices that are next to each other."""
     start, end = bar
     color, is_bad = _shade(segment, shades), segment.outcome in BAD_ENDS
-    for low, n in _runs(segment.slots):
+    for low, n in _runs([rows.get(slot, slot) for slot in segment.slots]):
         height = (n - 1 + _HEIGHT) / segment.allocation.per_device
         top = low - _HEIGHT / 2 + lane * height  # the axis of the devices points down
         box = Rectangle((start, top), end - start, height, facecolor=color, linewidth=edge)
@@ -137,7 +139,7 @@ def _draw(
             )
 
 
-def _draw_phases(axes: Axes, state: StudyFacts, bars: Sequence[Span], unit_s: float) -> None:
+def _draw_phases(axes: Axes, state: StudyFacts, bars: Sequence[Span], unit_s: float, rows: Mapping[int, int]) -> None:
     """Draws the phases other than training over each bar, in the sequence in which they come."""
     for segment, (start, end), lane in zip(state.segments, bars, _lanes(state.segments, bars), strict=True):
         found, at = [], start
@@ -146,13 +148,21 @@ def _draw_phases(axes: Axes, state: StudyFacts, bars: Sequence[Span], unit_s: fl
             if name in _PHASE_COLORS and until > at:
                 found.append((at, until, _PHASE_COLORS[name]))
             at = until
-        for low, n in _runs(segment.slots):
+        for low, n in _runs([rows.get(slot, slot) for slot in segment.slots]):
             height = (n - 1 + _HEIGHT) / segment.allocation.per_device
             place, begun = (
                 (low - _HEIGHT / 2 + lane * height, height),
                 [(left, right - left) for left, right, _ in found],
             )
             axes.broken_barh(begun, place, facecolors=[color for _, _, color in found], linewidth=0)
+
+
+def _rows(state: StudyFacts) -> Mapping[int, int]:
+    """Returns the row of each slot if nodes differ in their numbers of devices; otherwise, the slots are the rows."""
+    if not state.spec.pool.has_several_kinds:
+        return {}
+    slots = {slot for node in state.nodes for slot in state.placement.slots(node.place, node.shape)}
+    return {slot: row for row, slot in enumerate(sorted(slots))}
 
 
 def _lanes(segments: Sequence[Segment], bars: Sequence[Span]) -> list[int]:

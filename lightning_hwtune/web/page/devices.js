@@ -89,7 +89,7 @@ function drawDevices(place, legend, note, study, span_s) {
     ...(seconds.has(OPEN) ? [{symbol: "bar", fill: colors.bar[0], opacity: 0.5, text: `pale: ${OPEN}`}] : []),
     ...(segments.some((segment) => BAD.includes(segment.outcome)) ? [{symbol: "bar", stroke: colors.verdict.failed, text: "failed or lost segment"}] : []),
   ]));
-  const whole = (last - from) * n_slots || 1, percent = (part) => hw.percent(part / whole);
+  const whole = (last - from) * (about.n_devices ?? n_slots) || 1, percent = (part) => hw.percent(part / whole);
   const shares = [...hw.phases, OPEN].filter((name) => seconds.get(name)).map((name) => `${name} ${percent(seconds.get(name))}`).join(", ");
   note.textContent = `${hw.counted(segments.length, "segments")}; devices were busy ${percent(d3.sum(seconds.values()))} of the time: ${shares}. `
     + "Numbers are trials. Waiting is for verdicts, other ranks and the release of devices. Lost is what came after the newest checkpoint of a segment that failed, was lost or was interrupted.";
