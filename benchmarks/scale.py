@@ -1,9 +1,9 @@
 """What a study of 20,000 trials on 1,024 devices costs its controller; prints one JSON object.
 
-A simulated study: 128 nodes with 8 devices each, which join, leave and are lost; trials of 1, 2, 4, 8 and 16 devices,
-the last ones on two nodes; segments that fail. Rungs 1, 3, 9, 27, two objectives, curves whose epochs take about a
-minute. The loop, the controller, the placement and the log (SQLite) are those of a real study; only the clock and the
-trainings are simulated. All nodes are of one kind, because a pool has one instance type.
+A simulated study: 128 nodes of three instance types with 4, 8 and 16 devices, which join, leave and are lost; trials
+of 1, 2, 4, 8 and 16 devices, which stay on their type, on complete nodes where a node is too small; segments that fail.
+Rungs 1, 3, 9, 27, two objectives, curves whose epochs take about a minute. The loop, the controller, the placement and
+the log (SQLite) are those of a real study; only the clock and the trainings are simulated.
 
 All times are processor time, so that other work on the machine matters less. The time of the curves is not counted.
 
@@ -27,6 +27,7 @@ import resource
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ import lightning_hwtune
 from lightning_hwtune.core.controller import Controller
 from lightning_hwtune.core.decisions import Resume, Start
 from lightning_hwtune.core.hardware.catalogue import InstanceType
+from lightning_hwtune.core.hardware.kinds import Nodes
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.parameters import NumDevices
@@ -52,10 +54,13 @@ from lightning_hwtune.store.log import EventLog
 
 __all__ = ["figures"]
 
-MAX_EPOCHS, NODES, PER_NODE, REPORTS_PER_S = 27, 128, 8, 17.0
+MAX_EPOCHS, REPORTS_PER_S = 27, 17.0
 EPOCH_S, START_S, LAUNCH_S = 60.0, 1.0, 120.0
 DAY_S = 86_400.0
-NODE = InstanceType("node", 32.0, devices=PER_NODE, usd_per_hour_spot=16.0)
+KINDS = tuple(
+    Nodes(count, instance=InstanceType(name, 4.0 * devices, devices=devices, usd_per_hour_spot=2.0 * devices))
+    for name, count, devices in (("small", 64, 4), ("medium", 32, 8), ("large", 32, 16))
+)
 
 
 def main() -> None:
@@ -103,7 +108,7 @@ def study(searcher: str, n_trials: int, seed: int) -> dict[str, Any]:
         objectives=Objectives([Metric("error", "min"), TrainSeconds()]),
         scheduler=ASHA(max_epochs=MAX_EPOCHS, first_rung=1),
         searcher=Random() if searcher == "random" else TPE(),
-        pool=Pool(instance=NODE, nodes=NODES, spot=True),
+        pool=Pool(nodes=KINDS, spot=True),
         seed=seed,
         max_failures=n_trials,
     )
@@ -158,6 +163,7 @@ def study(searcher: str, n_trials: int, seed: int) -> dict[str, Any]:
         "lost_segments": sum(segment.outcome == Outcome.LOST for segment in state.segments),
         "lost_nodes": sum(node.is_lost for node in state.nodes),
         "nodes": len(state.nodes),
+        "segments_by_type": dict(Counter(segment.allocation.instance for segment in state.segments)),
         "fully_trained": state.n_full,
         "ended": state.closed.reason if state.closed else "",
     }

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.hardware.catalogue import Catalogue, InstanceType
     from lightning_hwtune.core.hardware.deadline_policy import DeadlineAllocation
     from lightning_hwtune.core.hardware.instances import Instance
+    from lightning_hwtune.core.hardware.kinds import Nodes
     from lightning_hwtune.core.hardware.moment import ExpectedPace, ExpectedSpeed, Moment
     from lightning_hwtune.core.hardware.policies import DoublingAllocation, FixedAllocation, SearchedAllocation
     from lightning_hwtune.core.hardware.policy import AllocationPolicy
-    from lightning_hwtune.core.hardware.kinds import Nodes
     from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile, ScalingShape
     from lightning_hwtune.core.objective_kinds import Cost, DeviceSeconds, Energy, Metric, PeakMemory, TrainSeconds

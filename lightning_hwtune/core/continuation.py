@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
+from lightning_hwtune.core.hardware.kinds import NODE, Nodes
 from lightning_hwtune.core.hardware.policies import POLICY_REGISTRY
 from lightning_hwtune.core.hardware.policy import AllocationPolicy
-from lightning_hwtune.core.hardware.kinds import NODE, Nodes
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Objective, Objectives
 from lightning_hwtune.core.parameters import Choice, Float, Int, Parameter

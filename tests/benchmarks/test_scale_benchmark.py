@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from lightning_hwtune.core.controller import Controller
 
 
 def test_a_small_study_has_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scale, "NODES", 3)
+    assert sum(kind.count for kind in scale.KINDS) == 128
+    assert sum(kind.count * kind.type.devices for kind in scale.KINDS) == 1024
+    monkeypatch.setattr(scale, "KINDS", [dataclasses.replace(kind, count=1) for kind in scale.KINDS])
     ask = Controller.ask
     row = scale.study("random", 40, 0)
     assert Controller.ask is ask
@@ -24,3 +27,4 @@ def test_a_small_study_has_all_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(value > 0 for value in found.values())
     assert found["default_ask_ms"] == row["ask_ms"]
     assert row["segments"] > 40
+    assert len(row["segments_by_type"]) == 3

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ STUDY = """
         [hwt.Metric("error", "min")],
         scheduler=hwt.RunToEnd(max_epochs=3),
         searcher=hwt.Random(),
-        pool=hwt.Pool("cpu", devices=1, nodes=2),
+        pool={pool},
         max_retries=0,
         dir={folder!r},
     )
@@ -38,6 +39,15 @@ STUDY = """
         study.enqueue({{"lr": lr, "devices": devices}})
     study.run(cluster_functions.digits, max_trials=3, executor="agents", save_every=1)
 """
+
+
+POOL = 'hwt.Pool("cpu", devices=1, nodes=2)'
+"""The pool of that study: two equal nodes."""
+
+
+def study_text(folder: Path, pool: str = POOL) -> str:
+    """Returns the script of the study in a folder."""
+    return textwrap.dedent(STUDY.format(here=str(HERE), folder=str(folder), pool=pool))
 
 
 def until(condition: Callable[[], object], what: str, limit_s: float = _LIMIT_S) -> None:

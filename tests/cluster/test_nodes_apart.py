@@ -6,14 +6,13 @@ import contextlib
 import signal
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from agent_bench import HERE, STUDY, Cluster, epochs, until
+from agent_bench import Cluster, epochs, study_text, until
 
 from lightning_hwtune import Study
 from lightning_hwtune.core import events as ev
@@ -44,7 +43,7 @@ def test_a_study_trains_on_nodes_that_do_not_see_its_folder(cluster: Cluster, sm
     studies = cluster.folder / "studies"
     folder, roots = studies / "digits", {"a": small_disk / "a", "b": cluster.folder / "b"}
     folder.mkdir(parents=True)
-    script = textwrap.dedent(STUDY.format(here=str(HERE), folder=str(studies)))
+    script = study_text(studies)
     script = script.replace("max_retries=0", "max_retries=2")
     (cluster.folder / "run.py").write_text(script)
     for root in roots.values():

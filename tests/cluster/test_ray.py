@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from agent_bench import HERE, STUDY, Cluster, epochs, is_alive, until
+from agent_bench import Cluster, epochs, is_alive, study_text, until
 from ray_bench import ENVIRON, RayNodes, ray_cluster
 
 from lightning_hwtune import Pool, RayCluster, Study
@@ -42,7 +41,7 @@ def ray(ray_is_there: None) -> Iterator[RayNodes]:
 
 def script(cluster: Cluster, name: str, executor: str, pool: str = "") -> str:
     """Writes a script that runs the study under another executor; returns its name."""
-    text = textwrap.dedent(STUDY.format(here=str(HERE), folder=str(cluster.folder / name)))
+    text = study_text(cluster.folder / name)
     text = text.replace('executor="agents"', f"check=False, executor={executor}")
     text = text.replace('hwt.Pool("cpu", devices=1, nodes=2)', pool or 'hwt.Pool("cpu", devices=1, nodes=2)')
     (cluster.folder / f"{name}.py").write_text(text)

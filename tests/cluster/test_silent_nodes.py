@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,18 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from agent_bench import (
-    HERE,
-    STUDY,
-    Cluster,
-    Network,
-    descendants,
-    epochs,
-    hour_ahead,
-    is_alive,
-    started_earlier,
-    until,
-)
+from agent_bench import Cluster, Network, descendants, epochs, hour_ahead, is_alive, started_earlier, study_text, until
 
 from lightning_hwtune import Study
 from lightning_hwtune.core import events as ev
@@ -57,7 +45,7 @@ def test_the_ranks_of_a_silent_node_end_before_it_is_lost_and_nothing_that_they_
     """One trial trains on each of four nodes. Their clocks differ: by a week of uptime, and by an hour."""
     folder, begun_at = cluster.folder / "digits", time.time()
     folder.mkdir()
-    script = textwrap.dedent(STUDY.format(here=str(HERE), folder=str(cluster.folder)))
+    script = study_text(cluster.folder)
     script = script.replace("nodes=2", "nodes=4").replace("max_trials=3", "max_trials=4, check=False")
     script = script.replace("((0.01, 1), (0.02, 1), (0.03, 2))", "((0.01, 1), (0.02, 1), (0.03, 1), (0.04, 1))")
     (cluster.folder / "run.py").write_text(script)

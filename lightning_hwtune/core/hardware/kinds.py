@@ -97,7 +97,7 @@ def kinds_of(
             raise ArgumentError("Pool.nodes", item.type.name, "one instance type with this name", hint=hint)
     own = sorted({accelerator_of(item.type, "auto") for item in found})
     if len(own) > 1:
-        hint = "Give trials on CPUs a study of their own."
+        hint = "Trials on CPUs need a separate study."
         raise ArgumentError("Pool.nodes", [item.type.name for item in found], "nodes with GPUs, or without", hint=hint)
     counts: dict[tuple[InstanceType, int], int] = {}
     for item in found:
