@@ -108,9 +108,7 @@ def test_nodes_of_two_types_train_one_study_and_are_billed_by_their_prices(clust
     untyped = cluster.start("untyped", *agent, "--name", "untyped")
     few = cluster.start("few", *agent, "--name", "few", "--instance", "large", "--devices", "1")
     assert untyped.wait(60) != 0
-    assert "instance types 'large', 'small': start the agent with --instance" in cluster.said(
-        "untyped"
-    )
+    assert "instance types 'large', 'small': start the agent with --instance" in cluster.said("untyped")
     assert few.wait(60) != 0
     assert "each node of the study has at least 2 devices, but the agent has 1" in cluster.said("few")
     small = cluster.start("small", *agent, "--name", "s", "--instance", "small", "--devices", "1")

@@ -28,9 +28,9 @@ class Pool(Given):
 
     Args:
         accelerator: "cpu", "gpu", or "auto": the visible GPUs if there are any, otherwise this process's CPU cores.
-        devices: the number of devices, or "auto" for all of them; of the largest node, if there are several kinds.
+        devices: the number of devices, or "auto" for all of them.
         usd_per_device_hour: price of one device for one hour in US dollars, paid while it is in use; None for no price,
-            which rules out `Cost`. The highest one, if there are several instance types.
+            which rules out `Cost`.
         threads_per_device: number of torch threads per rank.
         instance: the instance type of this host, which gives the accelerator, the devices and the price: a name of the
             catalogue, an `InstanceType`, or a mapping with its arguments. The whole machine is paid for while a session
@@ -44,7 +44,8 @@ class Pool(Given):
             `accelerator` and `devices`; a price is then that of the whole machine, in use or not. A study that trains
             on this host has one. "auto": the nodes of the allocation of Slurm in which the study runs, which also says
             what "auto" means for `accelerator` and `devices`. A list of `Nodes`, or of mappings with their arguments,
-            for machines of several kinds; then leave out `devices` and `instance`.
+            for machines of several kinds; leave out `devices` and `instance` then. The attribute `devices` is the number
+            of the largest one, and `usd_per_device_hour` the highest price.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)
