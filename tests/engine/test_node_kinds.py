@@ -176,8 +176,10 @@ def test_a_limit_of_money_holds_for_nodes_of_all_prices() -> None:
         (lambda: Pool("gpu", nodes=[{"count": 1, "device": 2}]), "device"),
         (lambda: Pool("gpu", nodes=[{"devices": 2}]), "'count'"),
         (lambda: Pool("gpu", nodes=[3]), "Nodes"),
+        (lambda: Pool(nodes=[Nodes(1, instance="none")]), r"nodes\[0\]: instance"),
+        (lambda: Pool(nodes=[Nodes(1, devices=9, instance=SMALL)]), r"nodes\[0\]: devices.*at most 2"),
         (lambda: Pool("gpu", nodes=[]), "empty"),
-        (lambda: Pool("gpu", nodes=[{"count": 0, "devices": 2}]), r"nodes\.0\.count"),
+        (lambda: Pool("gpu", nodes=[{"count": 0, "devices": 2}]), r"nodes\[0\]: count"),
     ],
 )  # fmt: skip
 def test_nodes_that_do_not_fit_together_are_refused(make: Any, match: str) -> None:

@@ -87,7 +87,7 @@ def kinds_of(
         allowed = "left out, because each instance type has a price"
         raise ArgumentError("Pool.usd_per_device_hour", usd_per_device_hour, allowed)
     found = [
-        _resolved(item, f"Pool.nodes.{number}", accelerator, usd_per_device_hour, threads_per_device)
+        _resolved(item, f"Pool.nodes[{number}]", accelerator, usd_per_device_hour, threads_per_device)
         for number, item in enumerate(listed)
     ]
     types: dict[str, InstanceType] = {}
@@ -109,31 +109,39 @@ def kinds_of(
 def _nodes(item: object, number: int) -> Nodes:
     if isinstance(item, Nodes):
         return item
-    place = f"Pool.nodes.{number}"
+    place = f"Pool.nodes[{number}]"
     if not isinstance(item, Mapping):
         raise ArgumentError(
             place, item, "nodes such as Nodes(4, devices=8), or a mapping such as {count: 4, devices: 8}"
         )
-    refuse_unknown_keys(f"{place}.", item, Nodes.__dataclass_fields__)
+    refuse_unknown_keys(f"{place}: ", item, Nodes.__dataclass_fields__)
     if "count" not in item:
         raise ArgumentError(place, dict(item), "a mapping with the key 'count', the number of such nodes")
     try:
         return Nodes(**item)
     except ArgumentError as error:
-        name = error.argument.rpartition(".")[2]
-        raise ArgumentError(f"{place}.{name}", error.received, error.allowed, hint=error.hint) from None
+        raise _at(place, error) from None
 
 
 def _resolved(item: Nodes, place: str, accelerator: str, usd: float | None, threads: int) -> Nodes:
     if item.instance is None:
         if item.devices is None:
             allowed = "the number of devices of each node, or leave it out and give `instance`"
-            raise ArgumentError(f"{place}.devices", None, allowed)
+            raise ArgumentError(f"{place}: devices", None, allowed)
         return dataclasses.replace(item, instance=node_type(accelerator, item.devices, usd, threads))
-    found = instance_of(item.instance, Catalogue.builtin(), f"{place}.instance")
+    try:
+        found = instance_of(item.instance, Catalogue.builtin(), "instance")
+        devices = devices_of(found, "auto" if item.devices is None else item.devices, threads)
+    except ArgumentError as error:
+        raise _at(place, error) from None
     accelerator_of(found, accelerator)
-    devices = devices_of(found, "auto" if item.devices is None else item.devices, threads, f"{place}.devices")
     return dataclasses.replace(item, instance=found, devices=devices)
+
+
+def _at(place: str, error: ArgumentError) -> ArgumentError:
+    """Returns an error about nodes with their place in the list."""
+    name = error.argument.rpartition(".")[2]
+    return ArgumentError(f"{place}: {name}", error.received, error.allowed, hint=error.hint)
 
 
 def _spelled(item: Nodes) -> str:
@@ -173,9 +181,7 @@ def _all_devices(instance: InstanceType, threads_per_device: int) -> int:
     return instance.devices or max(instance.pool_devices // threads_per_device, 1)
 
 
-def devices_of(
-    instance: InstanceType, given: int | str, threads_per_device: int, argument: str = "Pool.devices"
-) -> int:
+def devices_of(instance: InstanceType, given: int | str, threads_per_device: int) -> int:
     """Returns the number of devices of a machine that a pool uses.
 
     Raises:
@@ -185,7 +191,7 @@ def devices_of(
     if not isinstance(given, int):
         return there
     if given > there:
-        raise ArgumentError(argument, given, f"at most {there}, the devices of {instance.name!r}")
+        raise ArgumentError("Pool.devices", given, f"at most {there}, the devices of {instance.name!r}")
     return given
 
 

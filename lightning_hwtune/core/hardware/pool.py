@@ -44,8 +44,8 @@ class Pool(Given):
             `accelerator` and `devices`; a price is then that of the whole machine, in use or not. A study that trains
             on this host has one. "auto": the nodes of the allocation of Slurm in which the study runs, which also says
             what "auto" means for `accelerator` and `devices`. A list of `Nodes`, or of mappings with their arguments,
-            for machines of several kinds; leave out `devices` and `instance` then. The attribute `devices` is the number
-            of the largest one, and `usd_per_device_hour` the highest price.
+            for machines of several kinds; leave out `devices` and `instance` then. The attribute `devices` is that of
+            the largest one, and `usd_per_device_hour` the highest price.
 
     Examples:
         >>> pool = hwt.Pool("cpu", devices=4, usd_per_device_hour=0.05)

@@ -290,7 +290,7 @@ def lacking(needs: Mapping[str, float], labels: Mapping[str, str], nodes: Sequen
 
 def _refuse_types(pool: Pool) -> None:
     if pool.types:
-        hint = "Ray cannot tell them apart: start the agents yourself, with `hwtune agent --instance`."
+        hint = "Ray does not know which type a machine has: start the agents with `hwtune agent --instance`."
         raise ArgumentError("Pool.nodes", sorted(pool.types), "nodes of one instance type in Ray", hint=hint)
 
 
