@@ -252,7 +252,7 @@ class StudySpec:
             raise ArgumentError(
                 self.space.devices_key or "devices",
                 list(counts),
-                f"counts that fit into one node ({sizes} devices), or on complete nodes with equal numbers of devices",
+                f"counts that fit into one node (devices: {sizes}), or on complete nodes with equal numbers of devices",
                 hint=f"Leave out {homeless[0]}.",
             )
         if self.allocator.plans_stages:

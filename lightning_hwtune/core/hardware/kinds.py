@@ -12,6 +12,7 @@ from lightning_hwtune.core.hardware.catalogue import CPU, Catalogue, InstanceTyp
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.forms import checked_class
 from lightning_hwtune.names import refuse_unknown_keys
+from lightning_hwtune.text import counted
 
 __all__ = [
     "NODE",
@@ -146,7 +147,7 @@ def _at(place: str, error: ArgumentError) -> ArgumentError:
 
 def _spelled(item: Nodes) -> str:
     name = "" if item.instance is None else f" of {getattr(item.instance, 'name', item.instance)!r}"
-    return f"{item.count} nodes{name}"
+    return f"{counted(item.count, 'nodes')}{name}"
 
 
 def node_type(accelerator: str, devices: int | str, usd_per_device_hour: float | None, threads: int) -> InstanceType:
