@@ -274,7 +274,7 @@ class Study(StudyReading):
         Args:
             train: the training function, as for `run`. It trains with a Trainer.
             devices: numbers of devices; default: those that the study may use, or powers of two up to the pool.
-            steps: how many batches to measure each time.
+            steps: how many batches to measure per size.
             global_batch: the batch over all devices; default: that of the study's first configuration.
             preload: modules that the processes import in advance, as for `run`.
 

@@ -57,7 +57,7 @@ def shared_horizon(configs: SeenConfigs, epochs_key: str, steps_key: str, hint: 
         configs.shared(
             lambda facts: _limit(key, facts.values[key]),  # noqa: B023 - called at once
             key,
-            "one value, the horizon of all trials",
+            "one value, the full training of all trials",
             hint.format(key=key),
         )
         for key in (epochs_key, steps_key)

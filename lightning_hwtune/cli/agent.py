@@ -21,7 +21,7 @@ def agent(
         Path | None,
         typer.Argument(
             metavar="[FOLDER]",
-            help="The study's folder, which says where the study listens and has its secret. Or give --connect.",
+            help="The study's folder, which has the study's address and secret; or give --connect.",
             show_default=False,
         ),
     ] = None,
@@ -75,13 +75,13 @@ def agent(
         ),
     ] = None,
     wait: Annotated[
-        float, typer.Option("--wait", min=1, help="Seconds without a connection to the study after which it ends.")
+        float, typer.Option("--wait", min=1, help="The agent ends after this many seconds without a connection.")
     ] = 600,
     launched: Annotated[bool, typer.Option("--launched", hidden=True)] = False,
 ) -> None:
     """Train trials of a study on this host, as one of its nodes: start it on each node of a study with executor=agents.
 
-    It ends when the study ends.
+    The agent ends when the study ends.
     """
     from lightning_hwtune.engine.agents.agent import Agent
     from lightning_hwtune.engine.agents.door import KEY_NAME, address_of, key_of, noted_address

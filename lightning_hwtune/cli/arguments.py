@@ -67,7 +67,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE",
-        help="Changes to the study file: key=value sets, +key=value adds, ~key removes.",
+        help="Overrides of the study file: key=value sets, +key=value adds, ~key removes.",
         show_default=False,
     ),
 ]

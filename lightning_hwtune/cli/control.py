@@ -45,7 +45,7 @@ def stop(trial: Trials = None, dir: Dir = DIR, study: Name = None, storage: Stor
 
 
 def enqueue(config: Config, dir: Dir = DIR, study: Name = None, storage: Storage = None) -> None:  # noqa: A002
-    """Queue a configuration, which the study tries before those of its searcher. The study may be running."""
+    """Enqueue a configuration: the study tries it before those of its searcher. The study may be running."""
     from lightning_hwtune.cli.arguments import check_overrides
     from lightning_hwtune.cli.study_selection import choose
     from lightning_hwtune.requesting import enqueue as ask

@@ -18,10 +18,10 @@ _TABLE = (
 
 def instances(
     min_devices: Annotated[
-        int | None, typer.Option("--min-devices", help="Smallest number of accelerators.", show_default=False)
+        int | None, typer.Option("--min-devices", help="Minimum number of accelerators.", show_default=False)
     ] = None,
     max_usd_per_hour: Annotated[
-        float | None, typer.Option("--max-usd-per-hour", help="Highest price on demand.", show_default=False)
+        float | None, typer.Option("--max-usd-per-hour", help="Maximum on-demand price in USD.", show_default=False)
     ] = None,
     accelerator: Annotated[
         str | None,
@@ -41,7 +41,7 @@ def instances(
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
-    """List instance types with their prices, the cheapest first. JSON and CSV have their source and date."""
+    """List instance types with their prices, cheapest first. JSON and CSV also have each price's source and date."""
     from lightning_hwtune.core.hardware.catalogue import COLUMNS, Catalogue
     from lightning_hwtune.settings.catalogue_file import read_catalogue
 

@@ -112,7 +112,7 @@ def plan(
         str | None,
         typer.Option("--instance", help="Type of rented nodes, as in `hwtune instances`.", show_default=False),
     ] = None,
-    most: Annotated[int, typer.Option("--most", min=1, help="Most nodes at a time.")] = 8,
+    most: Annotated[int, typer.Option("--most", min=1, help="Maximum number of nodes at a time.")] = 8,
     launch_s: Annotated[float, typer.Option("--launch-s", help="Seconds to launch a node.")] = 120.0,
     spot: Annotated[bool, typer.Option("--spot", help="Rent spot nodes.")] = False,
     catalogue: Annotated[
@@ -146,7 +146,7 @@ def plan(
         typer.Option(
             "--compare",
             metavar="STUDY",
-            help="Show the prediction for this study, and what it took. Only --dir and --format can be added.",
+            help="Show the prediction for this study next to what it took. Only --dir and --format can be added.",
             show_default=False,
         ),
     ] = None,
@@ -180,7 +180,9 @@ def plan(
     from lightning_hwtune.views.amounts import duration
 
     of_file = _of_file(study_file, overrides) if study_file is not None else {}
-    given = _needed("--scheduler", _scheduler(scheduler) or of_file.get("scheduler"), "e.g. asha:max_epochs=27")
+    given = _needed(
+        "--scheduler", _scheduler(scheduler) or of_file.get("scheduler"), "a scheduler such as asha:max_epochs=27"
+    )
     n_trials = _needed("--trials", trials or of_file.get("trials"), "a positive integer")
     wish = Wish(
         parse_duration("--deadline", deadline) or of_file.get("deadline_s") or math.inf,

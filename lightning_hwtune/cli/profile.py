@@ -33,7 +33,7 @@ def profile(
             show_default=False,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="How many batches to measure each time.")] = 20,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="How many batches to measure per size.")] = 20,
     global_batch: Annotated[
         int | None,
         typer.Option(

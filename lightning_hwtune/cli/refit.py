@@ -47,7 +47,7 @@ def refit(
 ) -> None:
     """Train the configuration of one trial once more, e.g. on all data, and show the result and its checkpoint.
 
-    The search must have ended; it never sees the refit. The same command continues after an interruption.
+    The search must have ended, and the refit does not affect it. The same command continues after an interruption.
     """
     from lightning_hwtune.cli.study_run import continued_by
     from lightning_hwtune.cli.study_selection import choose

@@ -42,7 +42,10 @@ def replay(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="A folder, or the name of a table in HWTUNE_DATA.")],
     task: Annotated[str, typer.Option("--task", help="A task of the table.", show_default=False)],
     scheduler: Annotated[
-        str, typer.Option("--scheduler", help="NAME or NAME:KEY=VALUE,...; default horizon: that of the table.")
+        str,
+        typer.Option(
+            "--scheduler", help="NAME or NAME:KEY=VALUE,...; by default, trials train to the end of the table."
+        ),
     ] = "asha",
     searcher: Annotated[
         str,

@@ -31,7 +31,7 @@ def replicate(
         list[str] | None,
         typer.Argument(
             metavar="[TRIAL]... [KEY=VALUE]...",
-            help="Numbers of the trials to repeat, default: those of the front; and changes to the study file.",
+            help="Numbers of the trials to repeat, default: those of the front; then overrides of the study file.",
             show_default=False,
         ),
     ] = None,
@@ -115,7 +115,7 @@ def _stored(name: str, overrides: Sequence[str], **place: str | None) -> Any:
 
     spell_by(REPLICATE_SPELLING)
     if overrides:
-        raise ArgumentError("KEY=VALUE", overrides[0], "changes to a study file", hint=f"{name!r} is not a file.")
+        raise ArgumentError("KEY=VALUE", overrides[0], "overrides of a study file", hint=f"{name!r} is not a file.")
     if name.endswith((".yaml", ".yml")):
         raise typer.BadParameter(f"there is no file {name!r}")
     return Study.load(name, **{key: value for key, value in place.items() if value is not None})

@@ -49,7 +49,7 @@ def sbatch(
         list[str] | None,
         typer.Argument(
             metavar="[KEY=VALUE]... [OPTIONS OF SBATCH]...",
-            help="Changes to the study file, then options that sbatch gets, such as --nodes=2 --time=12:00:00.",
+            help="Overrides of the study file, then options for sbatch, such as --nodes=2 --time=12:00:00.",
             show_default=False,
         ),
     ] = None,
@@ -59,7 +59,7 @@ def sbatch(
 ) -> None:
     """Submit a study as a job of Slurm, on the nodes that the options of sbatch ask for.
 
-    Before the time limit and at a preemption, its trials pause, and the job queues again until the study is finished.
+    The trials pause before the time limit and on preemption. The job then queues again until the study is finished.
     """
     from lightning_hwtune.errors import ArgumentError, TrialError
     from lightning_hwtune.names.spelling import spell_by

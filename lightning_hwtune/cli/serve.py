@@ -18,12 +18,12 @@ def serve(
     ] = None,
     storage: Storage = None,
     host: Annotated[
-        str, typer.Option(help="Address to listen at. With 127.0.0.1, only this machine can open the page.")
+        str, typer.Option(help="Address to listen on. With 127.0.0.1, only this machine can open the page.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for any free one.")] = 8321,
     control: Annotated[
         bool,
-        typer.Option("--control", help="With buttons that end a session, stop a trial, and queue a configuration."),
+        typer.Option("--control", help="Add buttons that end a session, stop a trial, and enqueue a configuration."),
     ] = False,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:

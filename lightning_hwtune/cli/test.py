@@ -34,7 +34,7 @@ def run_test(
     quiet: Quiet = False,
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = Format.TABLE,
 ) -> None:
-    """Run a test function on the checkpoint of each trial of the front, and show and keep the results."""
+    """Run a test function on the checkpoint of each trial of the front, and show and store the results."""
     from lightning_hwtune.cli.study_run import continued_by
     from lightning_hwtune.cli.study_selection import choose
     from lightning_hwtune.engine.payload import ImportedFunction

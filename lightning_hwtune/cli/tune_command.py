@@ -39,7 +39,7 @@ def cli_tune(
         list[str] | None,
         typer.Argument(
             metavar="CONFIG.yaml... [KEY=VALUE]...",
-            help="The configuration: one file, or several that the script's own parser merges. Then changes to the "
+            help="The configuration: one file, or several that the script's own parser merges. Then overrides of the "
             "study: key=value sets, +key=value adds, ~key removes.",
             show_default=False,
         ),

@@ -59,7 +59,7 @@ class BatchRule:
                     key,
                     config[key],
                     f"a multiple of the {count} devices that share it",
-                    hint="Batch sizes are global; batch='per_device' lifts this rule.",
+                    hint="Batch sizes are global; batch='per_device' removes this rule.",
                 )
 
     def counted(
@@ -124,5 +124,5 @@ def _sizes_of(key: str, parameter: Parameter) -> tuple[npt.NDArray[np.int64], np
         key,
         parameter,
         f"an Int with at most {_MAX_BATCH_SIZES} values, or a Choice of integers",
-        hint="A global batch size is divided among the devices; batch='per_device' lifts this rule.",
+        hint="A global batch size is divided among the devices; batch='per_device' removes this rule.",
     )

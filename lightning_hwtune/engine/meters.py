@@ -23,7 +23,7 @@ def check_meters(objectives: Objectives, pool: Pool) -> None:
     wanted = objectives.measured_in_training
     if PeakMemory.name in wanted and peak_bytes() is None:
         hint = "Looked for `VmHWM` in /proc/self/status, where Linux shows it. Leave it out on this machine."
-        raise ArgumentError("objectives", PeakMemory.name, "only where the system shows it", hint=hint)
+        raise ArgumentError("objectives", PeakMemory.name, "only on a system that reports it", hint=hint)
     if Energy.name in wanted:
         if pool.accelerator == "gpu":
             check_gpu_counters(visible_gpus())

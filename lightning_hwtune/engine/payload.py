@@ -147,7 +147,7 @@ def check_function(train: object, argument: str = "train") -> None:
     try:
         signature.bind(None)
     except TypeError as error:
-        hint = f"{error}; give its other arguments with functools.partial."
+        hint = f"{error}. To pass other arguments, use functools.partial."
         raise ArgumentError(argument, train, allowed, hint=hint[:1].upper() + hint[1:]) from None
 
 

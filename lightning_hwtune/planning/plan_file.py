@@ -148,7 +148,7 @@ class PlanFile:
             name = "SEER-style" if self.policy == SEER else self.policy
             raise ArgumentError("--plan", f"a {name} plan", f"another plan with the scheduler {given}", hint=hint)
         if self.policy != SEER and not self.stages and device_share(self.devices).denominator != 1:
-            raise ArgumentError("--plan", f"{self.devices} device per trial", "complete devices per trial")
+            raise ArgumentError("--plan", f"{self.devices} device per trial", "whole devices per trial")
         if spec.space.devices_key is not None:
             hint = f"Remove {spec.space.devices_key!r} from the space, or run without a plan."
             raise ArgumentError("--plan", "a number of devices per trial", "a space without NumDevices", hint=hint)

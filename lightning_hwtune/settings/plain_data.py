@@ -36,7 +36,7 @@ def read_yaml(path: str | Path, allowed: str) -> dict[str, Any]:
         text = read_text(path)
         root = compose(text)
         if root is not None and (found := _misread(root)):
-            raise ArgumentError("file", str(path), "YAML without words that it reads as something else", hint=found)
+            raise ArgumentError("file", str(path), "YAML in which words and times mean what they say", hint=found)
         data = OmegaConf.to_container(OmegaConf.load(io.StringIO(text))) if root is not None else {}
     except OSError as error:
         raise ArgumentError("file", str(path), "a readable YAML file", hint=f"({error.strerror})") from None

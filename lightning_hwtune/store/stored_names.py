@@ -48,5 +48,5 @@ def not_found(name: str, where: str, known: Sequence[str]) -> StudyNotFoundError
     """Returns the error for a study that is not there; it lists those that are."""
     others = [repr(other) for other in known if other != name]
     listed = f"its only study is {others[0]}" if len(others) == 1 else f"its studies are {', '.join(others)}"
-    there = listed if others else own_folder_hint(Path(where)) or "no studies are there"
+    there = listed if others else own_folder_hint(Path(where)) or "there are no studies"
     return StudyNotFoundError(f"no study {name!r} in {where!r}; {there}{nearest(name, known)}")

@@ -67,15 +67,15 @@ def _check_horizon(trainer: Any, segment: ActiveSegment) -> None:
     if trainer.max_epochs != (order.max_resource if in_epochs else -1):
         raise ArgumentError(
             "Trainer(max_epochs=...)", trainer.max_epochs,
-            f"{order.max_resource}, the study's horizon" if in_epochs else f"-1, since the study counts {order.unit}",
-            hint=("Every segment has the full horizon, because learning-rate schedules read it; the study ends the "
+            f"{order.max_resource}, the full training" if in_epochs else f"-1, since the study counts {order.unit}",
+            hint=("Every segment has the full length, because learning-rate schedules read it; the study ends the "
             f"segment earlier. {segment.hints.horizon}" if in_epochs else "The study ends the training.")
             + _PRETRAINING,
         )  # fmt: skip
     if trainer.max_steps not in ((-1, order.max_resource) if in_steps else (-1,)):
         raise ArgumentError(
             "Trainer(max_steps=...)", trainer.max_steps,
-            f"{order.max_resource}, the study's horizon, or -1" if in_steps
+            f"{order.max_resource}, the full training, or -1" if in_steps
             else f"-1, since the study counts {order.unit}",
             hint="The study ends the training." + _PRETRAINING,
         )  # fmt: skip

@@ -49,7 +49,7 @@ def late_fit() -> ArgumentError:
 def unmarked_fits() -> ArgumentError:
     """Return the error for two fits of the same weights in a check, if neither is marked as the trial's."""
     return ArgumentError(
-        "fit", "called twice for the same weights, with Trainers that are not marked", "a mark at one of the Trainers",
+        "fit", "called twice for the same weights, with Trainers that are not marked", "a mark on one of the Trainers",
         hint="Otherwise it is unknown which of them is the trial's. If the first fit is a pretraining, give its "
         "Trainer callbacks=[lightning_hwtune.RungCallback(reports=False)]. If the first fit counts, give its Trainer "
         "callbacks=[lightning_hwtune.RungCallback()].",

@@ -237,7 +237,7 @@ def test_a_picture_that_cannot_be_written_is_refused(folder: Path, name: str, te
         (f"study.yaml {POOL} --devices 8", "", "a plan for a pool of 8 devices"),
         (f"study.yaml {POOL}", "scheduler.max_epochs=27", "a plan for the scheduler of the study"),
         (f"study.yaml {POOL}", "+space.n={type:num_devices,counts:[1,2]}", "a space without NumDevices"),
-        ("study.yaml --unit-s 1 --speeds 1=1,1/2=0.99", "", "complete devices per trial"),
+        ("study.yaml --unit-s 1 --speeds 1=1,1/2=0.99", "", "whole devices per trial"),
     ],
 )
 def test_a_plan_for_another_study_is_refused(folder: Path, command: str, changes: str, text: str) -> None:

@@ -325,7 +325,7 @@ def test_a_study_that_is_not_there_is_not_made(tmp_path: Path) -> None:
             log.append([note("a")])
     with pytest.raises(StudyNotFoundError, match="'digits', 'faces'; did you mean 'digits'"):
         EventLog.open(StudyFiles(tmp_path, "digit"), create=False)
-    with pytest.raises(StudyNotFoundError, match="no studies are there"):
+    with pytest.raises(StudyNotFoundError, match="there are no studies"):
         EventLog.open(StudyFiles(tmp_path / "nowhere", "digit"), create=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits", "faces"]
 

@@ -289,7 +289,7 @@ def test_an_unmarked_fit_of_another_length_is_refused_with_what_to_do(bench: Ben
         _trainer(trial.max_epochs).fit(DigitsNet(), DigitsData(512))
 
     said = bench.inline(train, {})
-    assert "`Trainer(max_epochs=...)` is 7; allowed: 4, the study's horizon" in said.ended[0].error
+    assert "`Trainer(max_epochs=...)` is 7; allowed: 4, the full training" in said.ended[0].error
     assert "only a pretraining, give its Trainer callbacks=[hwt.RungCallback(reports=False)]" in said.ended[0].error
 
 

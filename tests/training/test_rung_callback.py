@@ -269,7 +269,7 @@ def test_another_horizon_is_refused(bench: Bench) -> None:
         _own_trainer(trial, max_epochs=10).fit(DigitsNet(), DigitsData(64))
 
     error = bench.inline(train, {}).ended[0].error
-    assert "`Trainer(max_epochs=...)` is 10; allowed: 4, the study's horizon." in error
+    assert "`Trainer(max_epochs=...)` is 10; allowed: 4, the full training." in error
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_another_horizon_is_refused(bench: Bench) -> None:
     [
         ("steps", 64, {"max_epochs": 10}, "`Trainer(max_epochs=...)` is 10; allowed: -1, since the study counts steps"),
         ("steps", 64, {"max_epochs": None}, "`Trainer(max_epochs=...)` is 1000; allowed: -1"),
-        ("steps", 64, {"max_steps": 20}, "`Trainer(max_steps=...)` is 20; allowed: 64, the study's horizon, or -1"),
+        ("steps", 64, {"max_steps": 20}, "`Trainer(max_steps=...)` is 20; allowed: 64, the full training, or -1"),
         ("samples", 512, {"max_epochs": 10}, "`Trainer(max_epochs=...)` is 10; allowed: -1"),
         ("samples", 512, {"max_steps": 512}, "`Trainer(max_steps=...)` is 512; allowed: -1"),
         ("epochs", 4, {"max_steps": 500}, "`Trainer(max_steps=...)` is 500; allowed: -1"),

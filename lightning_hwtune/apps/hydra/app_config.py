@@ -111,7 +111,7 @@ def horizon(search: Search, given: SweepSettings, configs: SeenConfigs) -> Horiz
     if key in search.parameters:
         hint = f"Set {key} to the length of a full training; trials that fall behind end at a rung before it. "
         hint += "Set it to -1 if hydra.sweeper.hwtune.scheduler counts steps or samples."
-        raise ArgumentError(key, search.parameters[key], "one value, the horizon of all trials", hint=hint)
+        raise ArgumentError(key, search.parameters[key], "one value, the full training of all trials", hint=hint)
     hint = "All trials must have the same rungs. Set {key} on the command line, which overrides the other values."
     return shared_horizon(configs, key, max_steps_key(key), hint)
 

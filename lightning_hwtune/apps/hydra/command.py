@@ -44,7 +44,7 @@ class Command:
         if spec is not None:
             return cls(spec.name, True, _flags())
         if path is None:
-            raise ArgumentError("hydra/sweeper", "hwtune", "only an app that is a script or a module, not a notebook")
+            raise ArgumentError("hydra/sweeper", "hwtune", "an app that is a script or a module, not a notebook")
         return cls(os.path.abspath(path), False, _flags())
 
     def __call__(self, overrides: Sequence[str]) -> None:

@@ -30,8 +30,8 @@ __all__ = [
 
 DEVICES = "trainer.devices"
 _OWNED = {
-    "trainer.max_epochs": "The scheduler's max_epochs is the horizon of all trials.",
-    "trainer.max_steps": "The scheduler's max_steps is the horizon of all trials.",
+    "trainer.max_epochs": "The scheduler's max_epochs is the full training of all trials.",
+    "trainer.max_steps": "The scheduler's max_steps is the full training of all trials.",
     "trainer.accelerator": "Set pool.accelerator instead.",
     "trainer.default_root_dir": "Every trial already has its own folder.",
     "seed_everything": "Every trial already has its own seed.",
@@ -102,7 +102,7 @@ def check_space(space: Any, base: ConfigTree) -> None:
         if name in _OWNED:
             raise ArgumentError("space", name, "settings that may differ between trials", hint=_OWNED[name])
         if is_devices and name != DEVICES:
-            raise ArgumentError(f"space.{name}", dict(form), f"another type; only {DEVICES} is the number of devices")
+            raise ArgumentError(f"space.{name}", dict(form), f"a type other than num_devices, which is for {DEVICES}")
         if name != DEVICES:
             # a class that some trials do not use may not take the argument, so the configuration need not have it
             is_conditional = isinstance(form, Mapping) and form.get("when") is not None

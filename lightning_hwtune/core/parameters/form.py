@@ -13,7 +13,7 @@ from lightning_hwtune.core.parameters.instances import InstanceChoice
 from lightning_hwtune.core.parameters.options import all_numbers, plain_option
 from lightning_hwtune.core.parameters.ranges import ABSENT, Float, Int
 from lightning_hwtune.core.parameters.trainer_choices import Accumulation, Precision, Strategy
-from lightning_hwtune.errors import ArgumentError, RenamedArgumentError
+from lightning_hwtune.errors import ArgumentError, RenamedArgumentError, nearest
 from lightning_hwtune.forms.owners import FILE_PLACES
 from lightning_hwtune.names import refuse_unknown_keys
 
@@ -105,7 +105,7 @@ def _kind(name: str, form: Mapping[str, Any]) -> tuple[Callable[..., Parameter],
     if isinstance(kind, str) and kind in _RENAMED_KINDS:
         raise RenamedArgumentError(f"{name}.type: {kind}", f"use {_RENAMED_KINDS[kind]}")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise ArgumentError(f"{name}.type", kind, ", ".join(KINDS))
+        raise ArgumentError(f"{name}.type", kind, f"{', '.join(KINDS)}{nearest(str(kind), KINDS)}")
     return KINDS[kind]
 
 

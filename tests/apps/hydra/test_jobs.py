@@ -104,7 +104,7 @@ def spec(search: Search) -> StudySpec:
 )
 def test_a_horizon_that_follows_what_is_searched_is_refused(loader: Any, overrides: list[str], received: str) -> None:
     search, found = jobs(loader, *overrides)
-    with pytest.raises(ArgumentError, match="one value, the horizon of all trials") as refused:
+    with pytest.raises(ArgumentError, match="one value, the full training of all trials") as refused:
         horizon(search, GIVEN, found.configs)
     assert refused.value.argument == "trainer.max_epochs"
     text = str(refused.value.received)
@@ -245,7 +245,7 @@ def test_a_value_that_only_a_conditional_parameter_sets_is_seen(loader: Any) -> 
     overrides = ["bs=1,2", 'trainer.max_epochs=tag("bs=2", choice(4, 6))']
     search, found = jobs(loader, *overrides)
     assert {job.facts.values["trainer.max_epochs"] for job in found.configs.seen} == {4, 6}
-    with pytest.raises(ArgumentError, match="one value, the horizon of all trials"):
+    with pytest.raises(ArgumentError, match="one value, the full training of all trials"):
         horizon(search, GIVEN, found.configs)
 
 

@@ -147,7 +147,7 @@ def test_an_error_in_the_fit_counts_also_when_it_is_swallowed(
 
 def test_what_to_do_about_another_horizon_is_said_without_a_trial(tmp_path: Path, segment: Callable[..., Said]) -> None:
     said = segment("trainer.fit_loop.max_epochs = 3; " + FIT, {}).ended[0].error
-    assert "`Trainer(max_epochs=...)` is 3; allowed: 4, the study's horizon" in said
+    assert "`Trainer(max_epochs=...)` is 3; allowed: 4, the full training" in said
     if (tmp_path / "script.py").exists():
         assert "Let the script's Trainer use `trainer.max_epochs` of the configuration" in said
         assert "trial." not in said.rpartition("`Trainer(max_epochs")[2]

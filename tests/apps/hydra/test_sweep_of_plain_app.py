@@ -145,7 +145,7 @@ def test_the_number_of_devices_may_be_new_to_the_app(tmp_path: Path) -> None:
         (
             ["+trainer.max_epochs=choice(5,10)", "hydra.sweeper.hwtune.objectives=[{metric: loss, mode: min}]"],
             {},
-            "one value, the horizon of all trials. Set trainer.max_epochs to the length",
+            "one value, the full training of all trials. Set trainer.max_epochs to the length",
         ),
         (
             [
