@@ -59,7 +59,7 @@ def beginning(found: Mapping[str, Document]) -> list[str]:
             "settings of the grey bars were chosen on eight of these tasks.",
             "With chosen settings, multi-objective ASHA with TPE is ahead of Syne Tune on "
             f"{figures['tasks_ahead_of_synetune_repaired']}, of NePS on {figures['tasks_ahead_of_neps']} and of Optuna "
-            f"on {figures['tasks_ahead_of_optuna']} of these tasks at equal time, by all reports.",
+            f"on {figures['tasks_ahead_of_optuna']} of these tasks at equal time, counting all reports.",
         ]
     if "crash" in found:
         crash = found["crash"]["figures"]

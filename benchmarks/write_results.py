@@ -34,7 +34,7 @@ TITLES = {
     "replay_choose": "Which order inside a front",
     "searchers": "Searchers on functions and in studies",
     "deadline": "Studies under a limit of time or money",
-    "noise": "How far a front can be believed",
+    "noise": "How certain a front is",
     "scaling": "Seconds of a step on more nodes",
     "rubberband": "Elastic plans for a deadline",
     "allocation": "How many devices a trial deserves",
@@ -46,7 +46,7 @@ TITLES = {
     "transfer": "What a prior gains, and what a misleading prior costs",
     "prior_demo": "The prior on real training",
     "hydra_sweep": "A Hydra sweep, killed and continued",
-    "optuna_side_by_side": "One word apart from the Optuna sweeper",
+    "optuna_side_by_side": "Next to the Optuna sweeper",
     "overhead": "What the toolkit adds to training",
     "first_study": "A first study in three tools",
     "crash": "Sudden deaths of the controller",
@@ -277,7 +277,7 @@ def provenance(document: Document) -> str:
     told = [
         f"{key}: {_plain(document[key])}"
         for key in ("date", "machine", "versions", "seeds", "settings")
-        if key in document
+        if document.get(key) not in (None, [], {}, "")
     ]
     settings = document.get("settings", {})
     for key in ("source", "licence"):
