@@ -95,8 +95,9 @@ def claim(document: Document) -> list[str]:
     keys = ("time", "usd", "time_from_the_error_log", "usd_from_the_error_log")
     by_task = {**{f"`{task}`": found for task, found in choice["tasks"].items()}, "median": choice["median"]}
     return [
-        f"**The claim of Salinas et al. (2021)** is {paper['time']}x in runtime and {paper['usd']}x in money. It can be read as the "
-        "speed-up of the search, as in the tables above. Or it can be read as the costs of the chosen configuration, "
+        f"**The claim of Salinas et al. (2021)** is {paper['time']}x in runtime and {paper['usd']}x in money. It can "
+        "be read as the speed-up of the search, as in the tables above. Or it can be read as the costs of the chosen "
+        "configuration, "
         "as in this table: the fastest (cheapest) one within 0.01 of the lowest error, compared with the one of lowest "
         "error that ASHA on the error alone chooses. The last two columns apply the same tolerance to that study's own "
         "log: their gain comes from the rule of choice, not from the search.",
