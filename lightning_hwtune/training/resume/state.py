@@ -25,6 +25,7 @@ from lightning_hwtune.training.resume import (
     pruning,
 )  # fmt: skip
 from lightning_hwtune.training.resume.attributes import Attributes, common
+from lightning_hwtune.training.resume.first_hooks import FirstHooks
 from lightning_hwtune.training.resume.hidden_states import HiddenStates
 from lightning_hwtune.training.resume.identity import check_identity, identity
 from lightning_hwtune.training.resume.loader_reload import LoaderReload
@@ -46,6 +47,7 @@ class ResumeState:
         self._reload = LoaderReload(segment.order)
         self._attributes = Attributes()
         self._hidden = HiddenStates()
+        self._first_hooks = FirstHooks()
         self._restored: Mapping[str, Any] = {}
         self._end_check: Callable[[], None] | None = None  # called at the end of the sanity check
         self._has_begun = False
@@ -64,6 +66,7 @@ class ResumeState:
         if self._is_resumed:  # before Lightning restores the optimizers
             param_groups.add_groups(trainer, pl_module, self._restored.get("groups", ()))
         self._begins(lightning_state.user_objects(trainer, pl_module))
+        self._first_hooks.weights_are_ready(trainer, pl_module, self._restored.get("first_hooks", {}))
 
     def on_load_checkpoint(self, trainer: Any, pl_module: Any, checkpoint: Mapping[str, Any]) -> None:
         """Refuses a checkpoint of another trial, and keeps the state that `save` added.
@@ -114,6 +117,7 @@ class ResumeState:
         if "DDP" in type(trainer.strategy).__name__:
             self._unsynchronized = set(module_flags.frozen_parameters(pl_module))
         finders.release_finders(trainer)
+        self._first_hooks.optimizers_are_ready(trainer)
         if self._restored.get("wants_end"):
             trainer.should_stop = True  # it takes effect once the Trainer's minimums are reached
         saved = self._restored.get("loaders", {}) if self._is_resumed else {}
@@ -126,12 +130,14 @@ class ResumeState:
             rng.seed_streams(order.seed, trainer.current_epoch, rank=None)
         if not self._has_begun and self._is_resumed:
             lightning_state.renew_iterator(trainer)
+            self._first_hooks.ended(trainer, pl_module, is_resumed=True)
             self._restore(trainer, pl_module)
         elif not self._has_begun:
             with self._segment.clock.paused():
                 roots = lightning_state.user_objects(trainer, pl_module)
                 self._begins(roots)
                 note_shared(roots, self._segment)
+                self._first_hooks.ended(trainer, pl_module, is_resumed=False)
         self._has_begun, self._restored = True, {}
 
     def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
@@ -163,6 +169,7 @@ class ResumeState:
             "modules": module_flags.module_flags(trainer, pl_module),
             "pruning": pruning.pruning_masks(trainer, pl_module),
             "groups": param_groups.group_names(trainer, pl_module),
+            "first_hooks": self._first_hooks.state(),
             "wants_end": self._segment.wants_end,
             "loaders": self._reload.state(trainer),
             "attributes": finders.found_attributes(trainer, pl_module),
