@@ -5,7 +5,7 @@ All of it follows from events that logs of each version have: the requests, repo
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import final
 
 from lightning_hwtune.core.record import Outcome
@@ -41,7 +41,7 @@ class Phases:
     @property
     def seconds(self) -> tuple[float, ...]:
         """The seconds in the sequence of `PHASES`."""
-        return astuple(self)
+        return self.start_s, self.train_s, self.saving_s, self.wait_s, self.lost_s
 
 
 def phases(segment: Segment) -> Phases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.decisions import Rule, VerdictKind
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.objectives import Objectives
@@ -62,7 +64,12 @@ def values_text(objectives: Objectives, values: Mapping[str, float]) -> str:
     """Returns "val_error 0.031, train_s 12.4", with the values of constraints last."""
     shown = [f"{item.name} {amount(values[item.name], unit_of(item))}" for item in objectives]
     others = [item for item in objectives.constraints if item.name not in objectives.names and item.name in values]
-    return ", ".join([*shown, *(f"{item.name} {amount(values[item.name], '')}" for item in others)])
+    return ", ".join([*shown, *(f"{item.name} {_amount_of(item, values[item.name])}" for item in others)])
+
+
+def _amount_of(item: Constraint, value: float) -> str:
+    """Returns the value of a constraint; only the name of a measured amount of bytes does not tell its unit."""
+    return size(value) if item.unit == "B" and math.isfinite(value) else amount(value, "")
 
 
 def repeated_text(state: StudyFacts, trial: TrialRecord) -> str:

@@ -126,6 +126,25 @@ def test_the_phases_of_segments_have_colours_and_fill_their_bars(page: Any, stor
         assert (f"{name}, {page.evaluate(f'hw.duration({spent_s!r})')}" in legend) == (spent_s > 0)
 
 
+def test_the_budget_of_a_study_that_runs_has_the_range_of_its_forecast(page: Any) -> None:
+    page.evaluate("() => { hw.study.status.time_left_s = 100; hw.study.status.time_left_range_s = [80, 150]; }")
+    show(page, "budget")
+    assert fact(page, "time left, by forecast") == "about 1 min 40 s"
+    assert fact(page, "with a probability of 80 %") == "between 1 min 20 s and 2 min 30 s"
+    page.evaluate("() => { hw.study.status.time_left_range_s = null; }")
+    show(page, "budget")
+    assert page.locator("[data-fact='with a probability of 80 %']").count() == 0
+
+
+def test_numbers_of_points_do_not_cover_each_other_and_narrow_bars_leave_no_gap(page: Any) -> None:
+    places = {1: [10, 10], 22: [20, 12], 3: [60, 12], 4: [12, 40]}
+    script = "places => withRoom(Object.keys(places).map(id => ({trial_id: id})), one => places[one.trial_id])"
+    assert [one["trial_id"] for one in page.evaluate(script, places)] == ["1", "3", "4"]  # 22 would cover 1
+    bars = [{"x1": i / 4, "x2": (i + 1) / 4, "y1": 0, "segment": {"outcome": "done"}} for i in range(20)]
+    joined = page.evaluate("bars => merged(bars, 1)", bars)  # four bars per pixel
+    assert [(one["x1"], one["x2"]) for one in joined] == [(i * 0.75, min(i * 0.75 + 0.75, 5.0)) for i in range(7)]
+
+
 def test_a_bound_is_shaded_and_amounts_have_units(page: Any) -> None:
     show(page, "front")
     page.get_by_label("show all trials").check()

@@ -7,6 +7,7 @@ from paper_study import TRACEBACK, begin, make_spec
 
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.constraints import Constraint
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.objectives import Metric, Objectives, TrainSeconds
 from lightning_hwtune.core.schedulers import ASHA
@@ -15,7 +16,7 @@ from lightning_hwtune.core.space import Float, Int, SearchSpace
 from lightning_hwtune.core.spec import Limits, StudySpec
 from lightning_hwtune.simulation.curves import SyntheticCurves
 from lightning_hwtune.simulation.executor import simulate
-from lightning_hwtune.views.story import _TEXT_OF, why
+from lightning_hwtune.views.story import _TEXT_OF, values_text, why
 
 
 def test_each_event_of_a_trial_has_a_text():
@@ -255,3 +256,12 @@ def test_a_number_that_a_draw_kept_from_an_earlier_trial_is_explained() -> None:
     assert n_explained > 0
     configs = [tuple(trial.config.values()) for trial in state.trials]
     assert len(set(configs)) == len(configs)
+
+
+def test_bytes_of_a_constraint_have_a_unit() -> None:
+    objectives = Objectives(
+        Metric("error", "min"), [Constraint("peak_memory", at_most="2GB"), Constraint("params", at_most=9)]
+    )
+    known = {"error": 0.5, "peak_memory": 1.26e9, "params": 7.0}
+    assert values_text(objectives, known) == "error 0.5, peak_memory 1.3 GB, params 7"
+    assert values_text(objectives, {**known, "peak_memory": float("nan")}).endswith("peak_memory nan, params 7")
