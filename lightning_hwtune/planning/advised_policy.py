@@ -48,7 +48,7 @@ class AdvisedAllocation(GrowingPolicy):
     Seconds and costs are given at one device.
 
     Args:
-        max_devices: the most devices of one trial; None for the whole pool.
+        max_devices: maximum number of devices per trial; None for the whole pool.
 
     Examples:
         >>> space, pool = hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 6)

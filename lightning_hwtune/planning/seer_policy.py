@@ -59,7 +59,7 @@ class SeerAllocation(AllocationPolicy):
     Seconds and costs are given at one device.
 
     Args:
-        max_devices: the most devices of one trial; None for the whole pool.
+        max_devices: maximum number of devices per trial; None for the whole pool.
         unit_s: seconds of one epoch (or step, or sample) on one device, used until the study has measured it.
         speeds: mapping from the number of devices to the speed of a trial, in any unit, used until the study has
             measured it.

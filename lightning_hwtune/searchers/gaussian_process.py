@@ -74,7 +74,7 @@ class GP(Searcher):
     100 of the others, evenly spread over the study. It needs BoTorch: `pip install 'lightning_hwtune[gp]'`.
 
     Args:
-        start: the number of judged trials from which on the model is used. Before, draws are those of `Sobol`.
+        start: the model is used once this many trials are judged. Before, draws are those of `Sobol`.
 
     Examples:
         >>> from lightning_hwtune.core.objectives import Objectives

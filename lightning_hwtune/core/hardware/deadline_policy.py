@@ -31,13 +31,13 @@ _EFFICIENT = 0.5  # least speed per device, relative to one device, where no num
 class DeadlineAllocation(GrowingPolicy):
     """A promoted trial gets the least number of devices with which it can be fully trained before the limits.
 
-    New trials begin on one device. A trial gets only devices that are free, except for the last climb to the full
-    training, for which devices are drained if it cannot end in time otherwise. If no number of devices is enough, a
+    New trials begin on one device. A trial gets only free devices. For the last part of its training, devices are
+    drained, if it could not end in time without them. If no number of devices is enough, a
     trial gets the largest one on which each device still does half the work of a single one. Numbers that are not
     faster than a smaller one are never used. Without a limit of time or cost, a trial keeps its devices.
 
     Args:
-        max_devices: the most devices of one trial; None for the whole pool.
+        max_devices: maximum number of devices per trial; None for the whole pool.
 
     Examples:
         >>> space, pool = hwt.SearchSpace(lr=hwt.Float(0, 1)), hwt.Pool("cpu", 6)

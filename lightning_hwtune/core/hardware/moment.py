@@ -67,7 +67,7 @@ class Moment:
         allocation: the devices of its newest segment, or those that it has moved to since. A policy that returns them
             changes nothing. For a new trial, what the policy's `first` returns.
         first: the devices at which its seconds are given: those of its first segment, or the policy's `reference`.
-        resource: up to which it has trained. target: up to which it trains now.
+        resource: how far it has trained. target: how far it trains now.
         levels: the rungs, ascending; the last one is the full training.
         rule: why it continues, e.g. "promotion", "front" or "finisher"; see `decisions.Rule`.
         is_running: whether it passes a rung while it runs. Then other devices mean a pause, and a new segment at once.

@@ -107,7 +107,7 @@ class DoublingAllocation(GrowingPolicy):
 
     Args:
         devices: the number of devices of a new trial.
-        max_devices: the most devices of one trial; None for the whole pool.
+        max_devices: maximum number of devices per trial; None for the whole pool.
         factor: the number of devices is multiplied by this at each rung.
 
     Examples:

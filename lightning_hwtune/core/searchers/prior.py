@@ -97,7 +97,7 @@ class PriorOptions(TypedDict, total=False):
 @final
 @dataclass(frozen=True, slots=True, init=False, eq=False, repr=False)
 class ParetoPrior(Searcher):
-    """Draws from the regions in which earlier tasks had their fronts; the more the tasks mislead, the more like TPE.
+    """Draws where earlier tasks had their fronts; the more the tasks mislead, the more it draws like `TPE`.
 
     Args:
         tasks: at least one; each an `EarlierTask` or its plain form.
