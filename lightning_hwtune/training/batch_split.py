@@ -2,7 +2,8 @@
 
 A trial that ran out of memory may get a limit for the batch of each device. Then the rest of the global batch is
 accumulated, so the optimiser's steps stay the same. This works if the training asks the study for the batch of a
-device, and if the Trainer is one that the study has made; `fixed_because` says what is missing.
+device, and if the Trainer is one that the study has made, or that of an app whose configuration has the batch size;
+`fixed_because` says what is missing.
 """
 
 from __future__ import annotations
@@ -33,7 +34,12 @@ class BatchSplit:
         self._sizes: set[int] = set()
         self._made: list[tuple[Any, str]] = []
         self._fixed_because: str | None = None
+        self._app_without_size: str | None = None
         self.accumulate = 1
+
+    def expect_app(self, without_size: str) -> None:
+        """Allows a Trainer that an app makes; `without_size` says why the batch of an app is fixed that has no size."""
+        self._app_without_size = without_size
 
     def share(self, global_batch: int) -> int:
         """Returns the batch of each device.
@@ -80,7 +86,12 @@ class BatchSplit:
             ArgumentError: the Trainer would not accumulate the batches that were divided.
         """
         found = [why for made, why in self._made if made is trainer]
-        why = found[0] if found else "its Trainer does not come from trial.fit or trial.trainer"
+        if found:
+            why = found[0]
+        elif self._app_without_size is not None:
+            why = self._why_not(trainer)
+        else:
+            why = "its Trainer does not come from trial.fit or trial.trainer"
         if not getattr(trainer.lightning_module, "automatic_optimization", True):
             why = "its model optimises by hand"
         self._fixed_because = why
@@ -89,6 +100,18 @@ class BatchSplit:
                 allowed = f"{self.accumulate}, since the trial ran out of memory with a larger batch"
                 raise ArgumentError(f"Trainer({_ACCUMULATION}=...)", trainer.accumulate_grad_batches, allowed)
             trainer.accumulate_grad_batches = self.accumulate  # it was made before the batch was divided
+
+    def _why_not(self, trainer: Any) -> str:
+        """Returns why the Trainer of an app cannot accumulate batches that are divided; empty if it can."""
+        given = {name: getattr(trainer, name, None) for name in _IN_BATCHES}
+        counting = [f"{name}={value}" for name, value in given.items() if type(value) is int and value]
+        if counting:
+            return f"its Trainer counts batches: {counting[0]}"
+        if any(type(callback).__name__ == "GradientAccumulationScheduler" for callback in trainer.callbacks):
+            return "its callback GradientAccumulationScheduler sets the number of accumulated batches"
+        if trainer.accumulate_grad_batches not in (1, self.accumulate):
+            return f"its Trainer has {_ACCUMULATION}={trainer.accumulate_grad_batches}"
+        return ""
 
     def weight(self, trainer: Any, batch_idx: int) -> float:
         """Returns the factor for the loss of a batch with which the last step of an epoch is that of one batch.
@@ -132,7 +155,7 @@ class BatchSplit:
         if _ACCUMULATION in self._order.trainer:
             return "the search space has the number of accumulated batches"
         if not self._sizes:
-            return "its code does not divide the batch with trial.per_device_batch_size"
+            return self._app_without_size or "its code does not divide the batch with trial.per_device_batch_size"
         if len(self._sizes) > 1:
             return f"its code divides several batch sizes: {', '.join(map(str, sorted(self._sizes)))}"
         return "it ran out of memory before its fit began" if self._fixed_because is None else self._fixed_because

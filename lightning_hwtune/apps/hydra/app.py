@@ -158,7 +158,7 @@ class HydraApp:
         """Runs one segment of the trial."""
         segment = segment_of_app()
         takes_note = self.dirs.has_own_subdir and segment.rank == 0 and segment.order.probe_batches is None
-        batch_size = BatchSize.of(self.batch_size_key, segment.order)
+        batch_size = BatchSize.of(self.batch_size_key, segment)
         returned = expect(self.dirs.note(segment.order) if takes_note else None, batch_size)
         segment.folders = (Path(self.dirs.sweep_dir),)
         segment.resumes_by_argument = self.overrides.ckpt_path_key is not None

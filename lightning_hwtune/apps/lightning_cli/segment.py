@@ -14,6 +14,7 @@ from typing import Any, final
 
 from lightning_hwtune.apps.batch_share import batch_share
 from lightning_hwtune.apps.config_tree import ConfigTree
+from lightning_hwtune.apps.lightning_cli.config_values import BATCHES
 from lightning_hwtune.apps.lightning_cli.fixed_arguments import fixed_arguments_refused
 from lightning_hwtune.apps.script_call import (
     ended_by_exit,
@@ -25,7 +26,7 @@ from lightning_hwtune.apps.script_call import (
 from lightning_hwtune.core.record import TrialRecord
 from lightning_hwtune.errors import StudyNotFoundError
 from lightning_hwtune.store.files import write_whole
-from lightning_hwtune.training.context import Hints
+from lightning_hwtune.training.context import ActiveSegment, Hints
 from lightning_hwtune.training.trial import Trial
 
 __all__ = ["CliSegment", "CliTrial", "run_script"]
@@ -117,12 +118,25 @@ class CliSegment:
         path = trial.dir / _CONFIG
         # every rank writes the same content
         config = self.trial.config(order.config, order.num_devices, order.seed, is_replicate=order.is_replicate)
+        config = self._with_smaller_batches(config, segment)
         write_whole(path, config.text)
         owned = {"trainer.accelerator": order.accelerator, "trainer.default_root_dir": trial.dir}
         options = [f"--{name}={value}" for name, value in owned.items()]
         words = [*self.subcommand, "--config", str(path), *options]
         with fixed_arguments_refused(self.script, str(path), {name: config.get(name) for name in order.config}):
             ended_by_exit("the script", lambda: run_script(self.script, words))
+
+    def _with_smaller_batches(self, config: ConfigTree, segment: ActiveSegment) -> ConfigTree:
+        """Return the configuration with batches that are accumulated, if the trial ran out of memory before."""
+        batches, order = segment.batches, segment.order
+        batches.expect_app(f"the configuration has no batch size, {' or '.join(BATCHES)}")
+        if order.batch != "global":
+            return config
+        shares = {name: config.get(name) for name in dict.fromkeys([*self.trial.batch_sizes, *BATCHES])}
+        smaller = {name: batches.share(n * order.num_devices) for name, n in shares.items() if type(n) is int and n > 0}
+        if batches.accumulate == 1:
+            return config
+        return config.replaced({**smaller, "trainer.accumulate_grad_batches": batches.accumulate})
 
 
 def _words_alone(script: str | None) -> list[str]:

@@ -229,16 +229,23 @@ def test_other_ranks_return_nothing() -> None:
 def test_a_loaders_batch_size_is_the_devices_share(mode: str, share: int) -> None:
     """Of the job's own configuration: other keys that follow it follow its share."""
     job = OmegaConf.create({"bs": 64, "data": {"batch_size": "${bs}"}, "steps": "${data.batch_size}"})
-    batch = BatchSize.of("data.batch_size", replace(ORDER, num_devices=2, batch=mode))
+    with segment_context(replace(ORDER, num_devices=2, batch=mode), Recorder(), 0) as segment:
+        batch = BatchSize.of("data.batch_size", segment)
     if batch is not None:
         batch.divide(job)
     assert (job.data.batch_size, job.steps) == (share, share)
 
 
+def test_an_app_that_runs_out_of_memory_without_a_batch_size_names_the_key_to_give() -> None:
+    with segment_context(ORDER, Recorder(), 0) as segment:
+        assert BatchSize.of(None, segment) is None
+        assert "hydra.sweeper.hwtune.batch_size_key" in segment.batches.fixed_because
+
+
 @pytest.mark.parametrize("value", [7, 0, -2, "8", 8.0, True, None])
 def test_a_batch_size_that_does_not_divide_is_refused(value: Any) -> None:
     with pytest.raises(ArgumentError, match="multiple of 2"):
-        BatchSize("data.batch_size", 2).divide(OmegaConf.create({"data": {"batch_size": value}}))
+        BatchSize("data.batch_size", 2, lambda size: size).divide(OmegaConf.create({"data": {"batch_size": value}}))
 
 
 def overrides(dirs: JobDirs, order: SegmentOrder, rank: int = 0) -> dict[str, str]:
