@@ -34,6 +34,7 @@ from lightning_hwtune.training.context import ActiveSegment, current_segment
 from lightning_hwtune.training.epoch_reports import EpochReports
 from lightning_hwtune.training.loggers import runs as loggers
 from lightning_hwtune.training.resource_count import ResourceCount
+from lightning_hwtune.training.resume.finders import only_tunes
 from lightning_hwtune.training.resume.lightning_state import rewind_to_epoch_end
 from lightning_hwtune.training.resume.state import STATE_KEY, ResumeState
 from lightning_hwtune.training.shared_models import ModelShares
@@ -80,6 +81,8 @@ class RungHooks:
             if segment.is_over and segment.skips_evaluation:
                 internals.skip_evaluation(trainer)
                 segment.skipped = segment.skipped or str(getattr(stage, "value", stage))
+            return
+        if only_tunes(trainer):
             return
         if self._is_late(segment):
             if segment.order.probe_batches is not None:

@@ -12,9 +12,17 @@ from typing import Any
 
 from lightning_hwtune.training.context import ActiveSegment
 
-__all__ = ["found_attributes", "release_finders", "restore_attributes", "suspend_finders"]
+__all__ = ["found_attributes", "only_tunes", "release_finders", "restore_attributes", "suspend_finders"]
 
 _RUNS = {"LearningRateFinder": "lr_find", "BatchSizeFinder": "scale_batch_size"}
+
+
+def only_tunes(trainer: Any) -> bool:
+    """Return whether this fit is that of `Tuner.lr_find` or `Tuner.scale_batch_size`, which ends before any training.
+
+    The script calls it in each segment. It runs from scratch, so it finds the same value again.
+    """
+    return any(getattr(callback, "_early_exit", False) for callback, _ in _finders(trainer))
 
 
 def suspend_finders(trainer: Any, segment: ActiveSegment) -> None:
