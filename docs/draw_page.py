@@ -42,7 +42,7 @@ SPEC = StudySpec(
 )
 PICTURES = {
     "page_front": ("view=front", 780),
-    "page_devices": ("view=devices", 560),
+    "page_devices": ("view=devices", 600),
     "page_rungs": ("view=rungs", 740),
     "page_parameters": ("view=parameters", 2080),
     "page_searcher": ("view=searcher", 900),

@@ -63,7 +63,7 @@ function drawDevices(place, legend, note, study, span_s) {
   const fill = (bar, name) => colors.phases[name] ?? colors.bar[shade(bar.segment)];
   const node = hw.draw(place, `Segments on ${hw.counted(n_slots, "devices")}`, (width) => {
     const inner = width - margin - 24, seen = merged(bars, inner / ((last - from) / unit_s || 1));
-    const longest = ({parts}) => d3.greatest(parts, (part) => part.x2 - part.x1)?.name, pixel = (last - from) / unit_s / inner;
+    const largest = ({parts}) => d3.greatest(parts, (part) => part.x2 - part.x1), longest = (bar) => largest(bar)?.name, pixel = (last - from) / unit_s / inner;
     const others = seen.flatMap((bar) => bar.parts.filter((part) => part.name !== longest(bar) && part.x2 - part.x1 > pixel / 2).map((part) => ({...part, bar, y1: bar.y1, y2: bar.y2})));
     const wide = seen.filter((bar) => (bar.x2 - bar.x1) * unit_s / (last - from || 1) * inner > 8 * String(bar.segment.trial_id).length && bar.segment.per_device === 1);
     return {
@@ -74,7 +74,7 @@ function drawDevices(place, legend, note, study, span_s) {
         Plot.rect(seen, {x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: (bar) => fill(bar, longest(bar)), fillOpacity: (bar) => longest(bar) === OPEN ? 0.5 : 1}),
         Plot.rect(others, {x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: (part) => fill(part.bar, part.name), fillOpacity: (part) => part.name === OPEN ? 0.5 : 1}),
         Plot.rect(seen.filter((bar) => BAD.includes(bar.segment.outcome)), {x1: "x1", x2: "x2", y1: "y1", y2: "y2", fill: "none", stroke: colors.verdict.failed, strokeWidth: 2}),
-        Plot.text(wide, {x: (bar) => (bar.x1 + bar.x2) / 2, y: (bar) => (bar.y1 + bar.y2) / 2, text: (bar) => String(bar.segment.trial_id), fontSize: 11,
+        Plot.text(wide, {x: (bar) => (largest(bar).x1 + largest(bar).x2) / 2, y: (bar) => (bar.y1 + bar.y2) / 2, text: (bar) => String(bar.segment.trial_id), fontSize: 11,
           fill: (bar) => inkOn(longest(bar), shade(bar.segment))}),
         Plot.tip(seen, Plot.pointer({x: (bar) => (bar.x1 + bar.x2) / 2, y: (bar) => (bar.y1 + bar.y2) / 2, title, maxRadius: 60, fontSize: 12})),
       ],
@@ -92,7 +92,8 @@ function drawDevices(place, legend, note, study, span_s) {
   const whole = (last - from) * (about.n_devices ?? n_slots) || 1, percent = (part) => hw.percent(part / whole);
   const shares = [...hw.phases, OPEN].filter((name) => seconds.get(name)).map((name) => `${name} ${percent(seconds.get(name))}`).join(", ");
   note.textContent = `${hw.counted(segments.length, "segments")}; devices were busy ${percent(d3.sum(seconds.values()))} of the time: ${shares}. `
-    + "Numbers are trials. Waiting is for verdicts, other ranks and the release of devices. Lost is what came after the newest checkpoint of a segment that failed, was lost or was interrupted.";
+    + ["Numbers are trials.", ...(seconds.get("waiting") ? ["Waiting is for verdicts, other ranks and the release of devices."] : []),
+      ...(seconds.get("lost") ? ["Lost is what came after the newest checkpoint of a segment that failed, was lost or was interrupted."] : [])].join(" ");
 }
 
 // Segments that share a device are drawn next to each other.
