@@ -18,6 +18,7 @@ from typing import Any
 
 import cloudpickle
 
+from lightning_hwtune.engine.import_order import InOrder, modules_in_order
 from lightning_hwtune.engine.source_names import defined_names, module_spec, other_than_function
 from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.store.files import make_folder, write_whole
@@ -115,6 +116,8 @@ def write_payload(train: Callable[[Any], Any], folder: Path, argument: str = "tr
     check_function(train, argument)
     try:
         data = cloudpickle.dumps(train)
+        if modules := modules_in_order(data):
+            data = cloudpickle.dumps(InOrder(modules, train))
     except Exception as error:
         raise ArgumentError(
             argument, train, "a function whose captured objects can be pickled", hint=f"{type(error).__name__}: {error}"
