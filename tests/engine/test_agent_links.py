@@ -31,6 +31,7 @@ from lightning_hwtune.errors import ArgumentError, TrialError
 from lightning_hwtune.training.channel import Saved
 
 SECRET = b"a secret of the tests"
+[KIND] = Pool("gpu", 2, nodes=2).kinds
 SETUP = Setup("/study", "payload-0.pkl", (), (), "", 1, (), None)
 
 
@@ -152,16 +153,16 @@ def test_an_agent_joins_is_rented_and_leaves_with_its_node(roster: Roster) -> No
     assert (answer["resumed"], answer["refused"], answer["name"]) == (False, "", "n")
     link = Link()
     link.attach(connection, 0)
-    assert not roster.is_available()
+    assert not roster.is_available(KIND)
     soon(lambda: list(link.messages()) == [SETUP], roster)
     link.send(Ready())
     agent = roster.agents["n"]
     soon(lambda: list(agent.link.messages()) == [Ready()], roster)
     roster.arrived(agent)
-    assert roster.is_available()
-    assert roster.request(Pool("gpu", 2, nodes=2).instance, is_spot=False) == "n"  # type: ignore[arg-type]
+    assert roster.is_available(KIND)
+    assert roster.request(KIND, is_spot=False) == "n"
     assert [(change.rented_as, change.lost) for change in roster.poll()] == [("n", "")]
-    assert not roster.is_available()
+    assert not roster.is_available(KIND)
     link.detach()
     again, answer = call(roster, session=answer["session"], received=1)
     assert answer["resumed"]
@@ -178,7 +179,7 @@ def test_an_agent_joins_is_rented_and_leaves_with_its_node(roster: Roster) -> No
 def test_an_agent_that_lost_its_session_is_a_new_node_and_its_old_one_is_lost(roster: Roster) -> None:
     first, answer = call(roster)
     roster.arrived(roster.agents["n"])
-    roster.request(Pool("gpu", 2, nodes=2).instance, is_spot=False)  # type: ignore[arg-type]
+    roster.request(KIND, is_spot=False)
     roster.poll()
     second, answer = call(roster, session="")
     assert (answer["resumed"], answer["name"]) == (False, "n-2")
