@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import unicodedata
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ __all__ = [
     "storable",
     "storable_data",
     "to_start_over",
+    "without_colors",
 ]
 
 MAX_TEXT = 20_000
@@ -37,6 +39,7 @@ TO_TEST_THE_REST = "To test what is missing, do the same again"
 _KEPT = frozenset("\n\t")
 # controls and halves of surrogate pairs are not text; marks that reverse the text around them hide what it says
 _BAD_CATEGORIES = frozenset({"Cc", "Cs"})
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 _JOINERS = frozenset("\u200c\u200d")  # part of words in some scripts, and of emoji
 _REVERSING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -79,6 +82,11 @@ def storable(text: str, max_chars: int | None = MAX_TEXT) -> str:
     """
     text = _shortened(text, max_chars)
     return text if text.isprintable() else _shortened("".join(map(_shown, _with_line_feeds(text))), max_chars)
+
+
+def without_colors(text: str) -> str:
+    """Returns a text without the codes that color it in a terminal, as some errors of torch have them."""
+    return _COLOR.sub("", text)
 
 
 def storable_data(data: Any) -> Any:

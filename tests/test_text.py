@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 import lightning_hwtune as hwt
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.core.allocation import Allocation
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.text import MAX_TEXT, brief, counted, storable, storable_data
+from lightning_hwtune.training.channel import Ended, Note, storable_message
 
 TEXTS = st.text(st.characters(categories=None), max_size=50)
 
@@ -53,6 +55,15 @@ def test_every_text_becomes_storable_and_stays_so(text: str) -> None:
 @given(st.text(st.characters(categories=["L", "N", "P"]), max_size=50))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert storable(text) == text
+
+
+def test_an_error_and_a_note_lose_their_colors() -> None:
+    text = "Weights only load failed. (1) \x1b[1mdo not\x1b[0m open \x1b[38;5;196mit\x1b[m."
+    ended = Ended(rank=0, outcome=Outcome.ERROR, error=text, resource=0, reached_end=False)
+        Outcome.ERROR, "Weights only load failed. (1) \x1b[1mdo not\x1b[0m open \x1b[38;5;196mit\x1b[m.", 0, False
+    )
+    assert storable_message(ended).error == "Weights only load failed. (1) do not open it."
+    assert storable_message(Note("\x1b[33mwarning\x1b[0m \x1b[2J")).text == "warning \\x1b[2J"
 
 
 @pytest.mark.parametrize("unit", ["x", "\x00", "\udcff", "\n", "line of text\n"])

@@ -19,7 +19,8 @@ __all__ = ["Override", "apply_overrides", "parse_overrides"]
 
 _FORMS = "'key=value', '+key=value' for a new entry, '++key=value' for either, or '~key' to remove one"
 _MAX_DEPTH = 20  # the time of Hydra's parser grows at least with the square of the depth
-_MAPPINGS = ("scheduler", "searcher", "pool", "allocation")  # created when an override uses one that is not there
+_NAMED = ("scheduler", "searcher", "allocation")  # `tpe` is short for `{name: tpe}`
+_MAPPINGS = (*_NAMED, "pool")  # created when an override uses one that is not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ def apply_overrides(data: MutableMapping[str, Any], overrides: Iterable[Override
         first, _, rest = override.key.partition(".")
         if rest and first in _MAPPINGS and data.get(first) is None:
             data[first] = {}
+        elif rest and first in _NAMED and isinstance(data[first], str):
+            data[first] = {"name": data[first]}
         node, key = _locate(data, override)
         is_parameter = node is data.get("space")
         if override.action == "remove":

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from lightning_hwtune.core.decisions import VerdictKind
 from lightning_hwtune.core.record import Outcome, Unit
 from lightning_hwtune.core.report_places import ReportPlaces
-from lightning_hwtune.text import storable
+from lightning_hwtune.text import storable, without_colors
 
 __all__ = [
     "LOOPBACK",
@@ -372,9 +372,9 @@ _Message = TypeVar("_Message", bound=Message)
 def storable_message(message: _Message) -> _Message:
     """Returns the message with its text (of errors and notes) in a form that can be stored and printed anywhere."""
     if isinstance(message, Ended):
-        return replace(message, error=storable(message.error))
+        return replace(message, error=storable(without_colors(message.error)))
     if isinstance(message, Note):
-        return replace(message, text=storable(message.text))
+        return replace(message, text=storable(without_colors(message.text)))
     return message
 
 

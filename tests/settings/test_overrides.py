@@ -10,7 +10,18 @@ import pytest
 from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.settings.overrides import apply_overrides, parse_overrides
 
-KNOWN = ("study", "space", "objectives", "scheduler", "searcher", "pool", "seed", "max_trials", "max_time")
+KNOWN = (
+    "study",
+    "space",
+    "objectives",
+    "scheduler",
+    "searcher",
+    "allocation",
+    "pool",
+    "seed",
+    "max_trials",
+    "max_time",
+)
 DATA: dict[str, Any] = {
     "study": "digits",
     "space": {"lr": {"type": "float", "low": 1e-4, "high": 1e-1}, "model.lr": {"type": "float", "low": 1, "high": 2}},
@@ -48,6 +59,8 @@ def overridden(*texts: str) -> dict[str, Any]:
         ("objectives.1=cost_usd", ["objectives", 1], "cost_usd"),
         ("objectives=[train_s,cost_usd]", ["objectives"], ["train_s", "cost_usd"]),
         ("searcher={name: grid}", ["searcher"], {"name": "grid"}),
+        ("searcher.name=grid", ["searcher"], {"name": "grid"}),
+        ("searcher.seed=3", ["searcher"], {"name": "random", "seed": 3}),
         ("study='a b'", ["study"], "a b"),
     ],
 )
@@ -56,6 +69,12 @@ def test_sets(text: str, path: list[Any], value: object):
     for step in path:
         found = found[step]
     assert found == value
+
+
+def test_a_name_may_get_settings_after_it():
+    found = overridden("scheduler=run_to_end", "scheduler.max_epochs=6", "allocation=deadline", "allocation.most=2")
+    assert found["scheduler"] == {"name": "run_to_end", "max_epochs": 6}
+    assert found["allocation"] == {"name": "deadline", "most": 2}
 
 
 def test_touches_nothing_else():
@@ -98,7 +117,6 @@ def test_later_ones_win():
         ("objectives.2.mode=max", "an index of that list, from 0 to 1"),
         ("objectives.first=max", "an index of that list"),
         ("study.name=x", "a key of a mapping"),
-        ("searcher.name=grid", "a key of a mapping"),
         ("~seed", "the keys study, space"),
         ("~space.lrr", "Did you mean 'lr'"),
         ("~max_trials=3", "or its value 60"),
