@@ -60,8 +60,6 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
 def test_an_error_and_a_note_lose_their_colors() -> None:
     text = "Weights only load failed. (1) \x1b[1mdo not\x1b[0m open \x1b[38;5;196mit\x1b[m."
     ended = Ended(rank=0, outcome=Outcome.ERROR, error=text, resource=0, reached_end=False)
-        Outcome.ERROR, "Weights only load failed. (1) \x1b[1mdo not\x1b[0m open \x1b[38;5;196mit\x1b[m.", 0, False
-    )
     assert storable_message(ended).error == "Weights only load failed. (1) do not open it."
     assert storable_message(Note("\x1b[33mwarning\x1b[0m \x1b[2J")).text == "warning \\x1b[2J"
 
