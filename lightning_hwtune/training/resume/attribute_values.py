@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import ConcatDataset, TensorDataset
 
 __all__ = ["TooLarge", "UnknownKind", "assigned", "digest", "encoded", "is_mutable"]
 
 _KIND, _ITEMS = "hwtune/kind", "hwtune/items"
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 _CONTAINERS: dict[type, Any] = {kind: kind for kind in (tuple, set, deque, dict, defaultdict, OrderedDict, Counter)}
+_DATA: dict[type, Any] = {TensorDataset: lambda items: TensorDataset(*items), ConcatDataset: ConcatDataset}
 _FACTORIES: dict[str, Any] = {kind.__name__: kind for kind in (bool, int, float, str, list, dict, set)}
 _MAX_DEPTH, _MAX_BITS = 20, 10_000
 _SHORT = 60
@@ -30,7 +32,7 @@ class TooLarge(Exception):
 
 def is_mutable(value: Any) -> bool:
     """Return whether code that shares a value sees its changes."""
-    return isinstance(value, torch.Tensor | np.ndarray | list | deque | set | dict)
+    return isinstance(value, torch.Tensor | np.ndarray | list | deque | set | dict | TensorDataset)
 
 
 def encoded(value: Any, left: list[int], depth: int = 0) -> Any:
@@ -51,8 +53,11 @@ def encoded(value: Any, left: list[int], depth: int = 0) -> Any:
         return _tensor(value, is_part=depth > 0)
     if kind is np.ndarray or isinstance(value, np.generic):
         return _array(value)
-    if depth > _MAX_DEPTH or (kind is not list and kind not in _CONTAINERS):
+    if depth > _MAX_DEPTH or (kind is not list and kind not in _CONTAINERS and kind not in _DATA):
         raise UnknownKind
+    if kind in _DATA:
+        parts = value.tensors if kind is TensorDataset else value.datasets
+        return {_KIND: kind.__name__, _ITEMS: [encoded(part, left, depth + 1) for part in parts]}
     if isinstance(value, dict):
         keys = [_key(key, left, depth) for key in value]
         items = [list(pair) for pair in zip(keys, _items(list(value.values()), left, depth), strict=True)]
@@ -181,8 +186,8 @@ def _decoded(item: Any, device: Any, now: Any = None) -> Any:
         return defaultdict(factory, items)
     if name == "deque":
         return deque(items, int(more) if more else None)
-    make = next(make for kind, make in _CONTAINERS.items() if kind.__name__ == name)
-    return make(dict(items)) if issubclass(make, dict) else make(items)
+    make = next(make for kind, make in (_CONTAINERS | _DATA).items() if kind.__name__ == name)
+    return make(dict(items)) if make in _CONTAINERS and issubclass(make, dict) else make(items)
 
 
 def assigned(now: Any, item: Any, device: Any, *, is_new: bool) -> Any:
@@ -206,6 +211,8 @@ def assigned(now: Any, item: Any, device: Any, *, is_new: bool) -> Any:
     elif isinstance(now, deque | set | dict):
         now.clear()
         (now.extend if isinstance(now, deque) else now.update)(value)
+    elif isinstance(now, TensorDataset):
+        now.tensors = value.tensors
     elif isinstance(now, torch.Tensor | np.ndarray) and (now.shape, now.dtype) == (value.shape, value.dtype):
         return _filled(now, value)
     else:

@@ -19,7 +19,7 @@ from typing import Any, final
 from weakref import WeakKeyDictionary
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from lightning_hwtune.host.fork_safety import is_installed
 from lightning_hwtune.training.context import ActiveSegment
@@ -58,6 +58,7 @@ class Attributes:
         self._objects: dict[str, Any] = {}  # the lists, tensors and so on at the second time
         self._large: dict[str, Any] = {}  # what is known of those that are too large
         self._unchecked: dict[str, str] = {}  # the digests before the sanity check
+        self._given: dict[str, Any] = {}  # the restored values
         self._new: set[str] = set()  # those to which the training had assigned another object before this fit
 
     def begins(self, roots: Mapping[str, Any]) -> None:
@@ -114,17 +115,23 @@ class Attributes:
         for place, owner in found:
             for key in by_place.get(place, ()):
                 item, name = saved[key], key[len(place) + 1 :]
-                if not self._digests.is_untouched(key):
+                if not self._digests.is_untouched(key) or self._has(key, vars(owner).get(name), item):
                     continue
                 at, _, other = item["same"].rpartition(".")
                 if item["is_new"] and at in owners and other in vars(owners[at]):
-                    vars(owner)[name] = vars(owners[at])[other]
+                    self._given[key] = vars(owner)[name] = vars(owners[at])[other]
                     continue
                 try:
                     now = vars(owner).get(name)
-                    vars(owner)[name] = assigned(now, item["value"], device, is_new=item["is_new"])
+                    self._given[key] = vars(owner)[name] = assigned(now, item["value"], device, is_new=item["is_new"])
                 except UnknownKind:
                     continue
+
+    def _has(self, key: str, value: Any, saved: Mapping[str, Any]) -> bool:
+        """Return whether an attribute was restored before and has that value still; loaders may refer to it."""
+        if key not in self._given or value is not self._given[key]:
+            return False
+        return digest(encoded(value, [_MAX_ITEMS, _MAX_BYTES])) == digest(saved["value"])
 
 
 def _digest(value: Any, item: Any) -> str:
@@ -205,7 +212,7 @@ def _is_owner(value: Any) -> bool:
         return False
     kinds = [kind for kind in type(value).__mro__ if kind is not object]
     if not kinds or _library(kinds[0]) in _LIBRARIES:
-        return False
+        return type(value) is Subset  # active learning changes its indices
     if isinstance(value, Dataset):
         return not callable(getattr(type(value), "load_state_dict", None))
     if any(_library(kind) == "torchmetrics" for kind in kinds):  # their states are kept, and reduced over ranks

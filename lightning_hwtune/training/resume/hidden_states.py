@@ -10,6 +10,7 @@ resumed training has the state of a new training, so user code may restore it it
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, final
 
@@ -141,6 +142,9 @@ def _load(value: Any, kind: str, state: Any) -> None:
     elif isinstance(value, torch.nn.Module):
         value.load_state_dict(state, strict=False)  # parts that cannot be saved are missing
     else:
+        own = getattr(value.state_dict(), "_metadata", None)  # of a TensorDict: which keys belong to its parts
+        if own is not None and isinstance(state, OrderedDict):
+            state._metadata = own  # type: ignore[attr-defined]
         value.load_state_dict(state)
 
 

@@ -45,12 +45,16 @@ class LoaderReload:
         epochs = {"train": loop._last_train_dl_reload_epoch, "val": loop.epoch_loop.val_loop._last_val_dl_reload_epoch}
         return {**epochs, "streams": self._streams}
 
-    def resume(self, trainer: Any, saved: Mapping[str, Any], restore_streams: Callable[[], None]) -> bool:
-        """Creates the loaders as they were before the pause; call it before the first epoch of a resumed fit.
+    def resume(self, trainer: Any, saved: Mapping[str, Any], restore: Callable[[], None]) -> bool:
+        """Makes Lightning create the loaders as they were before the pause, in the first epoch of a resumed fit.
+
+        Args:
+            restore: restores the state at the pause. It is called after all hooks that begin a training, and before the
+                loaders are created, because user code may create them from what the training has left in attributes.
 
         Returns:
-            True if the training loaders are due in this epoch. In this case `restore_streams` was called, because
-            Lightning is going to draw from the streams when it creates the loaders.
+            True if the training loaders are due in this epoch; what creates them then changes the state, as without a
+            pause, so it must not be restored again.
         """
         if not saved or not _every(trainer):
             return False
@@ -62,16 +66,23 @@ class LoaderReload:
                 val_loop.setup_data()
         val_loop._last_val_dl_reload_epoch = saved["val"]
         self._streams = saved["streams"]
-        if _is_due(trainer, saved["train"], now):
-            loop._last_train_dl_reload_epoch = saved["train"]
-            restore_streams()
-            return True
-        if self._streams is not None:
-            rng.set_rng_state(self._streams)
-        loop._combined_loader = None
-        with _in_epoch(trainer, saved["train"]):
-            loop.setup_data()
-        return False
+        is_due = _is_due(trainer, saved["train"], now)
+
+        def set_up() -> None:
+            del loop.setup_data  # the method of the class is back
+            restore()
+            if is_due:
+                loop._last_train_dl_reload_epoch = saved["train"]
+                loop.setup_data()
+                return
+            if self._streams is not None:
+                rng.set_rng_state(self._streams)
+            loop._combined_loader = None
+            with _in_epoch(trainer, saved["train"]):
+                loop.setup_data()
+
+        loop.setup_data = set_up
+        return is_due
 
 
 def _every(trainer: Any) -> int:

@@ -51,7 +51,7 @@ class ResumeState:
         self._restored: Mapping[str, Any] = {}
         self._end_check: Callable[[], None] | None = None  # called at the end of the sanity check
         self._has_begun = False
-        self._has_streams = False
+        self._is_restored = False  # before loaders were created
         self._unsynchronized: set[str] = set()  # parameters whose gradients DDP does not synchronize
 
     def setup(self, trainer: Any, pl_module: Any) -> None:
@@ -112,7 +112,7 @@ class ResumeState:
             self._end_check()
 
     def on_train_start(self, trainer: Any, pl_module: Any, resource: int) -> None:
-        """Checks that training continues at the trial's `resource`, and creates the loaders as before the pause."""
+        """Checks that training continues at the trial's `resource`; loaders will be created as before the pause."""
         check_resumed(self._segment, self._restored, resource)
         if "DDP" in type(trainer.strategy).__name__:
             self._unsynchronized = set(module_flags.frozen_parameters(pl_module))
@@ -121,7 +121,7 @@ class ResumeState:
         if self._restored.get("wants_end"):
             trainer.should_stop = True  # it takes effect once the Trainer's minimums are reached
         saved = self._restored.get("loaders", {}) if self._is_resumed else {}
-        self._has_streams = self._reload.resume(trainer, saved, lambda: self._restore_streams(trainer, pl_module))
+        self._is_restored = self._reload.resume(trainer, saved, partial(self._restore, trainer, pl_module))
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Restores the state that an uninterrupted training has at the start of this epoch."""
@@ -130,8 +130,8 @@ class ResumeState:
             rng.seed_streams(order.seed, trainer.current_epoch, rank=None)
         if not self._has_begun and self._is_resumed:
             lightning_state.renew_iterator(trainer)
-            self._first_hooks.ended(trainer, pl_module, is_resumed=True)
-            self._restore(trainer, pl_module)
+            if not self._is_restored:
+                self._restore(trainer, pl_module)
         elif not self._has_begun:
             with self._segment.clock.paused():
                 roots = lightning_state.user_objects(trainer, pl_module)
@@ -181,14 +181,16 @@ class ResumeState:
         return self._segment.order.checkpoint is not None
 
     def _restore(self, trainer: Any, pl_module: Any) -> None:
-        saved = self._restored
+        saved, order = self._restored, self._segment.order
+        self._first_hooks.ended(trainer, pl_module, is_resumed=True)
         pruning.restore_pruning(trainer, pl_module, saved.get("pruning", {}))
         self._restore_metrics(trainer, pl_module)
         self._restore_attributes(trainer, pl_module)
         if "modules" in saved:  # last, because metrics and masks may have added modules and parameters
             module_flags.restore_flags(pl_module, saved["modules"])
-        if not self._has_streams:
-            self._restore_streams(trainer, pl_module)
+        if order.num_devices > 1:
+            rng.seed_streams(order.seed, trainer.current_epoch, rank=None)
+        self._restore_streams(trainer, pl_module)
 
     def _restore_metrics(self, trainer: Any, pl_module: Any) -> None:
         ranks = [rank["metrics"] for rank in self._restored.get("ranks", ())]
