@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -82,6 +83,7 @@ class ActiveSegment:
         is_copy: True in a process that user code has forked from the one that trains the segment.
         is_loop: whether the user's own loop reports, not a callback.
         has_taken_state: whether user code has taken what the trial resumes from: its state, or the path of it.
+        fabric_loaders: the loaders that Fabric has set up in this segment.
         folders: where user code writes, apart from the trial's folder; an error of a full disk names them.
     """
 
@@ -114,6 +116,7 @@ class ActiveSegment:
     is_loop: bool = False
     has_taken_state: bool = False
     folders: tuple[Path, ...] = ()
+    fabric_loaders: list[weakref.ref[object]] = field(default_factory=list)
     _noted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

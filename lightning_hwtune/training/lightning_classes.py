@@ -9,6 +9,8 @@ These behaviours take effect before any callback is called, so a callback could 
 - LightningCLI's `SaveConfigCallback` refuses to train if its file already exists. In a segment the existing file is
   kept: it comes from the trial's first segment or from another run. A check saves no such file. A subclass with its own
   `setup` usually repeats the refusal, so after the first segment `already_saved` is set for it.
+- A loader of Fabric counts its passes from 0, and shuffles by that number. In a segment it is known, so that
+  `trial.load` can set the number.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import os
 import signal
 import sys
 import warnings
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -42,6 +45,8 @@ def adapt_classes(package: str) -> None:
     if (cls := getattr(sys.modules.get(f"{package}.cli"), "SaveConfigCallback", None)) is not None:
         _replace(cls, "setup", _save_config)
         _replace(cls, "__init__", _skip_saved)
+    if (cls := getattr(sys.modules.get("lightning.fabric.wrappers"), "_FabricDataLoader", None)) is not None:
+        _replace(cls, "__init__", _keep_loader)
     calls = sys.modules.get(f"{package}.trainer.call")
     if calls is not None:
         _replace(calls, "_call_and_handle_interrupt", _with_status)
@@ -78,6 +83,11 @@ def _with_status(_: ActiveSegment, original: Callable[..., Any], *args: Any, **k
         elif is_sigterm(stop):
             stop.code = 128 + signal.SIGTERM
         raise
+
+
+def _keep_loader(segment: ActiveSegment, original: Callable[..., Any], loader: Any, *args: Any, **kwargs: Any) -> None:
+    original(loader, *args, **kwargs)
+    segment.fabric_loaders.append(weakref.ref(loader))
 
 
 def _skip_saved(segment: ActiveSegment, original: Callable[..., Any], callback: Any, *args: Any, **kwargs: Any) -> None:

@@ -76,6 +76,20 @@ def draw_with_fabric(trial: Trial) -> None:
             return
 
 
+def shuffle_with_fabric(trial: Trial) -> None:
+    """Each rank reads its own part of a shuffled loader, whose passes Fabric counts."""
+    fabric = Fabric(accelerator="cpu", devices=trial.num_devices, strategy="ddp")
+    fabric.launch()
+    loader = fabric.setup_dataloaders(torch.utils.data.DataLoader(torch.arange(32.0), 4, shuffle=True))
+    epoch, total = trial.load() or (0, torch.zeros(1))
+    for number in range(epoch + 1, HORIZON + 1):
+        for i, batch in enumerate(loader):
+            total = total + fabric.all_reduce(batch.mean() * (i + 1))
+        if trial.report(number, loss=float(total)).kind != "continue":
+            trial.save((number, total))
+            return
+
+
 def _compare(bench: Bench, train: Callable[..., None], **changes: Any) -> list[str]:
     """Returns the differences between a whole loop and one that pauses after each epoch."""
     run = bench.inline if bench.order.num_devices == 1 else bench.segment
@@ -107,9 +121,10 @@ def test_without_rng_a_loop_begins_its_streams_anew(bench: Bench) -> None:
     assert _compare(bench, lambda trial: draw(trial, rng=False)) != []
 
 
-def test_each_rank_of_a_loop_with_fabric_continues_its_own_stream(bench: Bench) -> None:
+@pytest.mark.parametrize("train", [draw_with_fabric, shuffle_with_fabric])
+def test_each_rank_of_a_loop_with_fabric_continues_its_own_stream(bench: Bench, train: Callable[[Trial], None]) -> None:
     bench.order = replace(bench.order, num_devices=2)
-    assert _compare(bench, draw_with_fabric) == []
+    assert _compare(bench, train) == []
 
 
 def draw_again(trial: Trial) -> None:
