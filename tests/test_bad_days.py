@@ -437,6 +437,24 @@ def test_a_signal_costs_no_epoch_of_a_trial_that_reports_soon(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "inline"])
+def test_a_signal_after_the_complete_training_leaves_the_trial_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, executor: str
+) -> None:
+    monkeypatch.setenv("STUDY_PID", str(os.getpid()))
+    monkeypatch.setenv("STUDY_SIGNAL", str(int(signal.SIGINT)))
+    study = small_study(tmp_path, scheduler=hwt.RunToEnd(max_epochs=3))
+    with pytest.raises(KeyboardInterrupt):
+        run(study, functions.interrupting_after_the_end, max_trials=1, executor=executor)
+    state = check_log(study)
+    assert state.closed is not None
+    assert (state.closed.state, state.closed.reason) == ("interrupted", "ended by Ctrl-C")
+    assert [trial.state for trial in state.trials] == [TrialState.COMPLETED]
+    assert list(study.front()["trial"]) == [0]
+    assert not state.waiting  # nothing is left to train
+
+
+@pytest.mark.slow
 def test_a_script_that_ctrl_c_ends_says_how_to_go_on(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT, encoding="utf-8")

@@ -58,6 +58,8 @@ def segment_outcome(
         outcome, reached_end = Outcome.DONE, True  # nothing is left to train
     elif outcome in (Outcome.LOST, Outcome.NODE_LOST) and _is_settled(trial, segment, state.race.max_resource):
         outcome = Outcome.DONE  # the process died only after its work was done
+    elif outcome == Outcome.INTERRUPTED and _is_trained_and_saved(trial, state.race.max_resource):
+        outcome = Outcome.DONE  # the signal came when only the code after the training was left
     limit = trial.max_per_device_batch
     is_paused = segment.verdict == VerdictKind.PAUSE and not reached_end
     after = SegmentOutcome(outcome, *_next(state, trial, segment, outcome, error, is_paused=is_paused), limit)
@@ -109,10 +111,14 @@ def _next(
     return (back if trial.n_retries < state.spec.max_retries else TrialState.FAILED), error, allocation
 
 
+def _is_trained_and_saved(trial: TrialRecord, max_resource: int) -> bool:
+    """Return whether a training is complete and its checkpoint is saved. Then its process can change nothing."""
+    saved_at = trial.checkpoint.resource if trial.checkpoint is not None else 0
+    return min(trial.resource, saved_at) >= max_resource
+
+
 def _is_settled(trial: TrialRecord, segment: Segment, max_resource: int) -> bool:
-    """Returns whether a segment did its work: it saved where it had to pause, or the training is complete."""
-    if trial.checkpoint is None:
-        return False
-    if trial.resource >= max_resource:
-        return trial.checkpoint.resource >= trial.resource
+    """Return whether a segment did its work: it saved where it had to pause, or the training is complete."""
+    if trial.checkpoint is None or _is_trained_and_saved(trial, max_resource):
+        return trial.checkpoint is not None
     return segment.verdict == VerdictKind.PAUSE and segment.saved and trial.checkpoint.resource >= segment.reached

@@ -506,18 +506,19 @@ def test_a_process_that_dies_after_its_pause_was_saved_costs_the_trial_nothing(
     assert "SIGSEGV" in driver.log[-1].error
 
 
-@pytest.mark.parametrize(("saves", "state", "retries"), [(True, "completed", 0), (False, "waiting", 1)])
-def test_a_process_that_dies_after_its_complete_training_was_saved_leaves_it_complete(
-    saves: bool, state: str, retries: int
+@pytest.mark.parametrize("outcome", ["lost", "node-lost", "interrupted"])
+@pytest.mark.parametrize(("saves", "state"), [(True, "completed"), (False, "waiting")])
+def test_a_process_that_ends_after_its_complete_training_was_saved_leaves_it_complete(
+    outcome: str, saves: bool, state: str
 ) -> None:
     driver = Driver(spec(), Limits(max_trials=1, finishers=0))
     driver.fill()
     driver.controller.report(0, 9, {"error": 1.0}, 9.0, driver.now)
     if saves:
         driver.save(0, 9, 9.0)
-    driver.end(0, "lost", "rank 0 was killed by SIGSEGV")
+    driver.end(0, outcome, "rank 0 was killed by SIGSEGV")
     trial = driver.state.trials[0]
-    assert (trial.state, trial.n_retries) == (state, retries)
+    assert (trial.state, trial.n_retries) == (state, 1 if outcome == "lost" and not saves else 0)
     assert "SIGSEGV" in driver.log[-1].error
 
 
