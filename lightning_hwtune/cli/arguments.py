@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, HwTuneError
 from lightning_hwtune.forms.run_options import LIMITS, RUN_OPTIONS
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.host.own_command import own_command
@@ -31,6 +32,7 @@ __all__ = [
     "Storage",
     "check_overrides",
     "command_line",
+    "error_text",
     "import_from_here",
     "with_limits",
     "with_some_limits",
@@ -146,6 +148,17 @@ def check_overrides(overrides: Sequence[str] | None) -> list[str]:
     except ArgumentError as error:
         raise typer.BadParameter(str(error)) from None
     return list(overrides or ())
+
+
+def error_text(error: HwTuneError) -> str:
+    """Returns the message of an error for a command line, where an option is left out and is never None."""
+    if not isinstance(error, ArgumentError) or not error.argument.startswith("--"):
+        return str(error)
+    allowed = re.sub(r",? or None\b", "", error.allowed)
+    if error.received is not None:
+        return str(ArgumentError(error.argument, error.received, allowed, hint=error.hint))
+    end = "" if allowed.endswith((".", "?", "!")) else "."
+    return f"`{error.argument}` is missing: {allowed}{end} {error.hint}".rstrip()
 
 
 MaxTrials = _option("max_trials")

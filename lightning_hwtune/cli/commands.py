@@ -32,6 +32,7 @@ from lightning_hwtune.cli.arguments import (
     Storage,
     check_overrides,
     command_line,
+    error_text,
     import_from_here,
     with_limits,
 )
@@ -79,7 +80,7 @@ class _Commands(Group):
         try:
             return super().invoke(ctx)
         except HwTuneError as error:
-            typer.echo(spelled(f"hwtune: {error}"), err=True)
+            typer.echo(spelled(f"hwtune: {error_text(error)}"), err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("hwtune: interrupted", err=True)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lightning_hwtune.cli.arguments import DIR, Dir, Overrides, check_overrides, import_from_here
+from lightning_hwtune.cli.arguments import DIR, Dir, Overrides
 from lightning_hwtune.cli.output import Format, rows_frame, write, write_frame
+from lightning_hwtune.cli.plan_inputs import (
+    given_scheduler,
+    needed,
+    of_file,
+    planned_budget,
+    planned_pool,
+    rented_kind,
+    studied,
+    training,
+)
 from lightning_hwtune.cli.plan_output import plan_document, plan_rows, print_plans, shown_row
-from lightning_hwtune.cli.replay import part
 from lightning_hwtune.errors import ArgumentError, StorageError
 from lightning_hwtune.text import counted
 from lightning_hwtune.views.study_location import short_path
@@ -24,11 +32,8 @@ if TYPE_CHECKING:
     from lightning_hwtune.core.schedulers import Scheduler
     from lightning_hwtune.planning.comparison import Comparison, Option, Wish
     from lightning_hwtune.planning.deadline_options import DeadlineAdvice
-    from lightning_hwtune.planning.nodes import NodeKind
 
 __all__ = ["plan"]
-
-_SPEEDS = "NUMBER=SPEED,... such as 1=1,2=1.9,4=3.4; 1/2=0.55 if two trials share a device"
 
 
 def plan(
@@ -162,7 +167,6 @@ def plan(
     if compare is not None:
         _compare(compare, dir, form)
         return
-    from lightning_hwtune.core.hardware.pool import Pool
     from lightning_hwtune.forms import parse_duration
     from lightning_hwtune.planning.advisor import PoolStudy, advise
     from lightning_hwtune.planning.comparison import DEADLINE, Comparison, Wish
@@ -179,27 +183,32 @@ def plan(
     from lightning_hwtune.planning.seer import Halving
     from lightning_hwtune.views.amounts import duration
 
-    of_file = _of_file(study_file, overrides) if study_file is not None else {}
-    given = _needed(
-        "--scheduler", _scheduler(scheduler) or of_file.get("scheduler"), "a scheduler such as asha:max_epochs=27"
+    in_file = None if study_file is None else of_file(study_file, overrides)
+    given = needed(
+        "--scheduler",
+        given_scheduler(scheduler) or (None if in_file is None else in_file.spec.scheduler),
+        "a scheduler such as asha:max_epochs=27",
     )
-    n_trials = _needed("--trials", trials or of_file.get("trials"), "a positive integer")
+    n_trials = needed("--trials", trials or (None if in_file is None else in_file.trials), "a positive integer")
     wish = Wish(
-        parse_duration("--deadline", deadline) or of_file.get("deadline_s") or math.inf,
-        _budget(budget, of_file.get("budget_usd")),
+        parse_duration("--deadline", deadline) or (None if in_file is None else in_file.deadline_s) or math.inf,
+        planned_budget(budget, None if in_file is None else in_file.budget_usd),
     )
-    pool: Pool | None = Pool("cpu", devices, usd_per_device_hour) if devices else of_file.get("pool")
-    kind = None if instance is None else _kind(instance, catalogue, most, launch_s, spot=spot)
+    kind = None if instance is None else rented_kind(instance, catalogue, most, launch_s, spot=spot)
+    written = None if in_file is None else in_file.pool
+    pool = planned_pool(written, devices, usd_per_device_hour, is_rented=kind is not None)
     if most_devices is not None and policy != DEADLINE:
-        raise ArgumentError("--most-devices", most_devices, "None, except with --policy deadline")
+        raise ArgumentError("--most-devices", most_devices, "left out, except with --policy deadline")
     n_devices = max(0 if pool is None else pool.size, 0 if kind is None else kind.devices * kind.most)
     if n_devices == 0:
         raise ArgumentError("--devices", None, "the devices of a pool, or --instance, the type of rented nodes")
     if measured_by is None:
-        by_number, one_s, notes = _training(speeds, profile, samples, unit_s, n_devices)
+        by_number, one_s, notes = training(speeds, profile, samples, unit_s, n_devices)
     else:
         given_too = {"--speeds": speeds, "--profile": profile, "--samples": samples}
-        by_number, one_s, notes = _studied(measured_by, dir, given, unit_s, n_devices, given_too)
+        by_number, one_s, notes = studied(measured_by, dir, given, unit_s, n_devices, given_too)
+    if pool is None and written is not None:
+        notes.append("the pool of the study file has `nodes: auto`, so only rented nodes are compared")
     options, alone_usd, advice = [], None, None
     if pool is not None:
         study = PoolStudy(given, n_trials, pool.size, one_s, start_s, variation=variation)
@@ -222,7 +231,7 @@ def plan(
             f"trials on {counted(n, 'devices')} are not faster than on fewer, so no plan uses them" for n in job.useless
         ]
     if wish.budget_usd < math.inf and all(option.usd is None for option in options):
-        hint = "Add --usd-per-device-hour."
+        hint = "Add --usd-per-device-hour, or its price to the pool of the study file."
         raise ArgumentError("--budget", wish.budget_usd, "a budget only with a price", hint=hint)
     found = Comparison(wish, options, alone_usd, _policy(policy, options))
     if found.chosen is not None and (late := found.chosen.late_by_s(wish)) > 0:
@@ -239,13 +248,15 @@ def plan(
     if plot is not None:
         _draw(found, plot)
     if output is not None and found.chosen is not None:
-        training: dict[str, Any] = {"unit_s": one_s, "start_s": start_s, "speeds": _complete(by_number)}
+        kept: dict[str, Any] = {"unit_s": one_s, "start_s": start_s, "speeds": _complete(by_number)}
         if advice is not None and pool is not None:  # more devices than in the pool are paid for less time
-            training, wish = dict(advice.training), Wish(advice.deadline_s(pool, wish.deadline_s), wish.budget_usd)
+            kept, wish = dict(advice.training), Wish(advice.deadline_s(pool, wish.deadline_s), wish.budget_usd)
         size = None if advice is None or pool is None else pool.size
-        planned = PlanFile.of(found.chosen, wish, given, instance=instance, training=training, pool=size)
+        planned = PlanFile.of(found.chosen, wish, given, instance=instance, training=kept, pool=size)
         write_plan(output, planned)
         typer.echo(f"plan: {short_path(output)}", err=True)
+        if in_file is not None and (why := planned.refusal(in_file.spec, pool if devices is None else written)):
+            typer.echo(f"note: `hwtune run {study_file} --plan {output}` will refuse this plan: {why}", err=True)
     if found.relaxed:
         typer.echo(f"hwtune: no plan is within the limits. {found.relaxed}", err=True)
         raise typer.Exit(1)
@@ -341,56 +352,6 @@ def _compare(name: str, folder: Path, form: Format) -> None:
     )
 
 
-def _of_file(path: Path, overrides: Sequence[str] | None) -> dict[str, Any]:
-    """Returns what a study file gives: scheduler, trials, pool and limits."""
-    from lightning_hwtune.engine.devices import resolve
-    from lightning_hwtune.names.spelling import spell_by
-    from lightning_hwtune.settings import StudySettings
-    from lightning_hwtune.settings.spelling import FILE_SPELLING
-
-    spell_by(FILE_SPELLING)
-    changes = check_overrides(overrides)
-    import_from_here()
-    settings = StudySettings.load(path, changes)
-    spec, pool = settings.spec(), settings.study_kwargs()["pool"]
-    limits = settings.limits().resolved(spec)
-    if pool.has_several_kinds:
-        hint = "Plan with one kind, for example: hwtune plan STUDY.yaml pool.nodes=4 pool.devices=8"
-        raise ArgumentError("pool.nodes", [kind.to_dict() for kind in pool.kinds], "equal nodes in a plan", hint=hint)
-    return {
-        "scheduler": spec.scheduler,
-        "trials": limits.max_trials,
-        "pool": pool if pool.devices != "auto" else resolve(pool),  # a number may be that of another machine
-        "deadline_s": limits.max_time_s,
-        "budget_usd": limits.max_cost_usd,
-    }
-
-
-def _needed(option: str, value: Any, allowed: str) -> Any:
-    if value is None:
-        raise ArgumentError(option, None, allowed)
-    return value
-
-
-def _budget(given: float | None, of_file: float | None) -> float:
-    from lightning_hwtune.forms.run_options import LIMITS
-
-    if given is not None:
-        found: float = LIMITS["max_cost"].form.read("--budget", given)
-        return found
-    return math.inf if of_file is None else of_file
-
-
-def _scheduler(text: str | None) -> Scheduler | None:
-    from lightning_hwtune.core.schedulers import SCHEDULERS, scheduler_from_settings
-
-    if text is None:
-        return None
-    name, options = part(text)
-    short = name.replace("-", "_")
-    return scheduler_from_settings({"name": short if short in SCHEDULERS else name, **options})
-
-
 def _with_ladder(scheduler: Scheduler, trials: int) -> Scheduler:
     """Returns the scheduler with the ladder that a study of so many trials chooses, if its user left it open."""
     from lightning_hwtune.core.spec import Limits
@@ -398,70 +359,3 @@ def _with_ladder(scheduler: Scheduler, trials: int) -> Scheduler:
     from lightning_hwtune.views.ladder import ladder_of
 
     return ladder_of(planned_spec(scheduler), Limits(max_trials=trials)).spec.scheduler
-
-
-def _training(
-    speeds: str | None, profile: str | None, samples: int | None, unit_s: float | None, most: int
-) -> tuple[Mapping[Any, float], float, list[str]]:
-    """Returns the speeds by number of devices, the seconds of an epoch on one device, and notes."""
-    from lightning_hwtune.planning.profiled import profiled_speeds
-    from lightning_hwtune.store.profiles import read_profile
-
-    allowed = "the seconds of one epoch on one device"
-    if profile is None:
-        if samples is not None:
-            raise ArgumentError("--samples", samples, "None without --profile", hint="Give --unit-s.")
-        return _speeds(speeds or "1=1"), _needed("--unit-s", unit_s, allowed), []
-    if speeds is not None:
-        raise ArgumentError("--speeds", speeds, "None with --profile, which has the speeds")
-    measured = read_profile(profile)
-    found = profiled_speeds(measured, most)
-    if unit_s is None:
-        n_samples = _needed("--samples", samples, f"the samples of one epoch, or --unit-s, {allowed}")
-        unit_s = n_samples / measured.global_batch / found.speeds[1]
-    return found.speeds, unit_s, list(found.notes)
-
-
-def _studied(
-    name: str, folder: Path, scheduler: Scheduler, unit_s: float | None, most: int, others: Mapping[str, Any]
-) -> tuple[Mapping[Any, float], float, list[str]]:
-    """Returns what `_training` does, by what an earlier study has measured."""
-    from lightning_hwtune.cli.study_selection import choose
-    from lightning_hwtune.planning.profiled import studied_speeds
-
-    for option, value in others.items():
-        if value is not None:
-            raise ArgumentError(option, value, "None with --measured-by, which has the speeds")
-    state = choose(folder, name, None).state()
-    if state.spec.scheduler.unit != scheduler.unit:
-        allowed = f"a study that counts {scheduler.unit}, as the scheduler of the plan does"
-        raise ArgumentError("--measured-by", f"{name}, which counts {state.spec.scheduler.unit}", allowed)
-    found = studied_speeds(state, most)
-    return found.speeds, found.unit_s if unit_s is None else unit_s, list(found.notes)
-
-
-def _speeds(text: str) -> dict[Fraction, float]:
-    """Returns the speeds in text such as "1=1,2=1.9,1/2=0.55"."""
-    from lightning_hwtune.planning.advisor import device_share
-
-    found: dict[Fraction, float] = {}
-    for item in text.split(","):
-        number, equals, speed = (word.strip() for word in item.partition("="))
-        try:
-            value = float(speed)
-        except ValueError:
-            raise ArgumentError("--speeds", item, _SPEEDS) from None
-        count = device_share(number)
-        if not equals or count in found:
-            raise ArgumentError("--speeds", text, f"{_SPEEDS}, each number once")
-        found[count] = value
-    return found
-
-
-def _kind(instance: str, catalogue: Path | None, most: int, launch_s: float, *, spot: bool) -> NodeKind:
-    from lightning_hwtune.core.hardware.catalogue import Catalogue
-    from lightning_hwtune.planning.nodes import NodeKind
-    from lightning_hwtune.settings.catalogue_file import read_catalogue
-
-    known = Catalogue.builtin() if catalogue is None else read_catalogue(catalogue)
-    return NodeKind.of(known[instance], most=most, launch_s=launch_s, spot=spot)

@@ -64,7 +64,7 @@ def _n_bytes(value: Any) -> int:
 DURATION = optional(
     Form(
         "number or text",
-        "a positive number of seconds, text such as '90s', '10min', '8h', '1h30min'",
+        "a positive number of seconds, or text such as '90s', '10min', '8h', '1h30min'",
         _seconds,
         schema={"type": ["number", "string"], "exclusiveMinimum": 0},
     )
@@ -72,7 +72,7 @@ DURATION = optional(
 BYTES = optional(
     Form(
         "integer or text",
-        "a positive number of bytes, text such as '500MB', '20GB', '1.5TiB'",
+        "a positive number of bytes, or text such as '500MB', '20GB', '1.5TiB'",
         _n_bytes,
         schema={"type": ["integer", "string"], "minimum": 1},
     )

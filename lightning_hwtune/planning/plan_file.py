@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from lightning_hwtune.core.facts import StudyFacts
+from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.core.schedulers import SCHEDULER_REGISTRY, Scheduler, SuccessiveHalving
 from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError, StorageError
@@ -105,7 +106,7 @@ class PlanFile:
         Raises:
             ArgumentError: the plan was made for other devices or another scheduler.
         """
-        self._check(spec)
+        self._check(spec, spec.pool)
         training = self.training or {}
         limits = {"max_time": self.deadline_s, "max_cost": self.budget_usd}
         is_given = {text.lstrip("+").partition("=")[0] for text in given}
@@ -122,6 +123,20 @@ class PlanFile:
             found = [f"++max_trials={self.trials}", "++allocation.name=fixed", f"++allocation.devices={self.devices}"]
         return [*found, *(f"++{name}={value!r}" for name, value in limits.items() if value and name not in is_given)]
 
+    def refusal(self, spec: StudySpec, pool: Pool | None) -> str:
+        """Returns why a study cannot run by this plan, as its file is now; an empty text if it can.
+
+        Args:
+            spec: the study of the file, without the host.
+            pool: its pool; None if that is still unknown. One with "auto" is not compared.
+        """
+        is_known = pool is not None and isinstance(pool.devices, int) and pool.nodes != "auto"
+        try:
+            self._check(spec, pool if is_known else None)
+        except ArgumentError as error:
+            return str(error)
+        return ""
+
     def _seer_settings(self) -> list[str]:
         training = self.training or {}
         speeds = ", ".join(f"{count}: {speed!r}" for count, speed in training.get("speeds", {}).items())
@@ -132,14 +147,16 @@ class PlanFile:
         allocation = (self.training or {}).get("allocation", {"name": "deadline"})
         return [f"{name}: {value}" for name, value in allocation.items() if value is not None]
 
-    def _check(self, spec: StudySpec) -> None:
-        if self.instance is not None:
-            self._check_nodes(spec)
-        elif self.pool_devices != spec.pool.size:
+    def _check(self, spec: StudySpec, pool: Pool | None) -> None:
+        if pool is None:
+            pass
+        elif self.instance is not None:
+            self._check_nodes(pool)
+        elif self.pool_devices != pool.size:
             raise ArgumentError(
                 "--plan",
                 f"a plan for a pool of {counted(self.pool_devices, 'devices')}",
-                f"one for {counted(spec.pool.size, 'devices')}, the pool of the study",
+                f"one for {counted(pool.size, 'devices')}, the pool of the study",
                 hint="Make the plan again with the study file.",
             )
         if (self.policy == SEER or self.stages) and not isinstance(spec.scheduler, SuccessiveHalving):
@@ -150,15 +167,17 @@ class PlanFile:
         if self.policy != SEER and not self.stages and device_share(self.devices).denominator != 1:
             raise ArgumentError("--plan", f"{self.devices} device per trial", "whole devices per trial")
         if spec.space.devices_key is not None:
-            hint = f"Remove {spec.space.devices_key!r} from the space, or run without a plan."
-            raise ArgumentError("--plan", "a number of devices per trial", "a space without NumDevices", hint=hint)
+            key = spec.space.devices_key
+            allowed = f"a plan only for a study that does not search {key!r}, its number of devices"
+            hint = f"Add ~space.{key} to `hwtune run`, or remove it from the study file; or run without a plan."
+            raise ArgumentError("--plan", "a plan that sets the devices per trial", allowed, hint=hint)
         if dict(self.scheduler) != SCHEDULER_REGISTRY.stored(spec.scheduler):
             hint = "Make the plan again with the study file."
             raise ArgumentError("--plan", dict(self.scheduler), "a plan for the scheduler of the study", hint=hint)
 
-    def _check_nodes(self, spec: StudySpec) -> None:
+    def _check_nodes(self, pool: Pool) -> None:
         """Refuses a plan for rented nodes if the pool of the study has others, or too few."""
-        most, pool = max(stage["nodes"] for stage in self.stages), spec.pool
+        most = max(stage["nodes"] for stage in self.stages)
         own = None if pool.instance is None else pool.instance.name
         if (own, pool.node_size) != (self.instance, self.pool_devices):
             wanted = f"{self.instance} with {counted(self.pool_devices, 'devices')}"

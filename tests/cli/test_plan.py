@@ -95,6 +95,46 @@ def test_a_study_file_gives_scheduler_trials_pool_and_limits(tmp_path: Path) -> 
     assert [item["devices"] for item in elsewhere["plans"]] == ["1", "64"]
 
 
+@pytest.mark.parametrize("pool", ["pool.usd_per_device_hour=null", "pool={accelerator:cpu,devices:2,nodes:1}"])
+def test_the_price_of_the_command_line_is_that_of_the_pool_of_the_study_file(tmp_path: Path, pool: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY_FILE)
+    document = found(f"{path} {pool} --unit-s 60 --usd-per-device-hour 7.2 --budget 100")
+    assert document["plans"][0]["usd"] == pytest.approx(2 * 7.2 * document["plans"][0]["seconds"] / 3600)
+    own = found(f"{path} --unit-s 60 --devices 4 --budget 100")["plans"][0]
+    assert own["usd"] == pytest.approx(4 * 3.6 * own["seconds"] / 3600)  # the price of the file, for other devices
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("--instance g4dn.xlarge", "the price of a device of a pool"),
+        ("STUDY pool={instance:g4dn.12xlarge}", "left out, because the pool consists of g4dn.12xlarge"),
+    ],
+)
+def test_a_price_that_no_pool_can_have_is_refused(tmp_path: Path, options: str, text: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY_FILE)
+    command = f"--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --usd-per-device-hour 1 {options}"
+    assert text in plan(command.replace("STUDY", str(path)), 1).stderr
+
+
+def test_nodes_of_an_allocation_are_planned_with_the_devices_that_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY_FILE.replace("devices: 2, usd_per_device_hour: 3.6", "nodes: auto"))
+    assert (
+        "pool.nodes=1 pool.devices=2. Or add the devices of all: --devices 2." in plan(f"{path} --unit-s 6", 1).stderr
+    )
+    one = found(f"{path} pool.nodes=1 pool.devices=2 --unit-s 6")["plans"]
+    assert found(f"{path} --unit-s 6 --devices 2")["plans"] == one
+    rented = found(f"{path} --unit-s 6 --instance g4dn.xlarge")
+    assert {item["policy"] for item in rented["plans"]} == {"static", "rubberband"}
+    assert "only rented nodes are compared" in rented["notes"][0]
+
+
 def test_a_pool_without_a_number_is_that_of_this_host(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(STUDY_FILE.replace("devices: 2, ", ""))
@@ -188,7 +228,7 @@ def test_a_profile_of_one_point_plans_one_device_per_trial(tmp_path: Path) -> No
     [
         ("--trials 4 --unit-s 1 --devices 2", "--scheduler"),
         ("--scheduler asha:max_epochs=9 --unit-s 1 --devices 2", "--trials"),
-        ("--scheduler asha:max_epochs=9 --trials 4 --devices 2", "--unit-s"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --devices 2", "`--unit-s` is missing: the seconds"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1", "--devices"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 0 --devices 2", "unit_s"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --speeds 1", "--speeds"),
@@ -196,8 +236,8 @@ def test_a_profile_of_one_point_plans_one_device_per_trial(tmp_path: Path) -> No
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --speeds 2=1", "one device"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --speeds 1=1,2=-1", "speeds[2]"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --budget 5", "only with a price"),
-        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --deadline soon", "--deadline"),
-        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --budget -3", "--budget"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --deadline soon", "'1h30min'.\n"),
+        ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --devices 2 --budget -3", "number of US dollars.\n"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance no.such", "no.such"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --most 999", "most"),
         ("--scheduler asha:max_epochs=9 --trials 4 --unit-s 1 --instance g4dn.xlarge --launch-s -1", "launch_s"),
@@ -227,7 +267,7 @@ def test_an_earlier_study_gives_seconds_and_speeds(tmp_path: Path) -> None:
     seconds = {item["devices"]: item["seconds"] for item in document["plans"]}
     assert seconds == pytest.approx({"1": 2 * 3 * 1.0, "2": 4 * 3 * 0.5}, rel=0.1)
     assert found(f"{command} --measured-by digits --unit-s 60")["plans"][0]["seconds"] == pytest.approx(360)
-    for more, text in [("--speeds 1=1", "None with --measured-by"), ("--samples 5", "None with --measured-by")]:
+    for more, text in [("--speeds 1=1", "left out with --measured-by"), ("--samples 5", "left out with --measured-by")]:
         assert text in plan(f"{command} --measured-by digits {more}", 1).stderr
     steps = command.replace("max_epochs", "max_steps")
     assert "which counts epochs" in plan(f"{steps} --measured-by digits", 1).stderr

@@ -236,7 +236,7 @@ def test_a_picture_that_cannot_be_written_is_refused(folder: Path, name: str, te
         (f"{RENTED} --deadline 2h --budget 30 --policy seer", "", "a plan (seer) for nodes of type g4dn.12xlarge"),
         (f"study.yaml {POOL} --devices 8", "", "a plan for a pool of 8 devices"),
         (f"study.yaml {POOL}", "scheduler.max_epochs=27", "a plan for the scheduler of the study"),
-        (f"study.yaml {POOL}", "+space.n={type:num_devices,counts:[1,2]}", "a space without NumDevices"),
+        (f"study.yaml {POOL}", "+space.n={type:num_devices,counts:[1,2]}", "only for a study that does not search 'n'"),
         ("study.yaml --unit-s 1 --speeds 1=1,1/2=0.99", "", "whole devices per trial"),
     ],
 )
@@ -244,6 +244,14 @@ def test_a_plan_for_another_study_is_refused(folder: Path, command: str, changes
     planned(folder, command)
     assert text in hwtune(f"run study.yaml {changes} --plan plan.json", 1).stderr
     assert not (folder / "hwtune").exists()
+
+
+def test_what_a_run_would_refuse_is_said_when_the_plan_is_written(folder: Path) -> None:
+    space = "+space.n={type:num_devices,counts:[1,2]}"
+    for changes, text in (("", ""), (space, "Add ~space.n to `hwtune run`"), ("--devices 8", "a pool of 8 devices")):
+        result = hwtune(f"plan study.yaml {POOL} {changes} --output plan.json")
+        assert ("will refuse this plan" in result.stderr) == bool(text)
+        assert text in result.stderr
 
 
 @pytest.mark.parametrize(
