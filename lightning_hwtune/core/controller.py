@@ -97,9 +97,9 @@ class Controller:
         """The study's rungs."""
         return self.state.race
 
-    def ask(self, now: float, free: int) -> Answer:
+    def ask(self, now: float, free: int, *, lacks_nodes: bool = False) -> Answer:
         """Returns what `free` devices should do next; see `NextAction.ask`."""
-        return self._next_action.ask(now, free)
+        return self._next_action.ask(now, free, lacks_nodes=lacks_nodes)
 
     def reserve(self, answer: Answer, now: float) -> None:
         """Records the candidate of an answer for which devices are drained; writes nothing if it is unchanged."""
@@ -170,9 +170,9 @@ class Controller:
         if (planned := self._next_action.stage(now)) is not None:
             self._write(planned)
 
-    def close(self, now: float, state: ev.SessionState, reason: str) -> None:
+    def close(self, now: float, state: ev.SessionState, reason: str, rule: str = "") -> None:
         """Closes the session, in which no segment is running any more."""
-        closed = ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now))
+        closed = ev.SessionClosed(at=now, state=state, reason=reason, wall_s=self.state.session_s(now), rule=rule)
         self._write(*self._releases(now), closed)
 
     def _launch(self, now: float) -> list[ev.Event]:

@@ -112,11 +112,16 @@ class SessionState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionClosed(Event):
-    """The process stopped running the study after `wall_s` seconds. `state` is the value of a `SessionState`."""
+    """The process stopped running the study after `wall_s` seconds. `state` is the value of a `SessionState`.
+
+    Attributes:
+        rule: by which the controller ended the session; empty if something else did.
+    """
 
     state: str
     reason: str
     wall_s: float
+    rule: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", storable(self.reason))

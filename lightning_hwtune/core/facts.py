@@ -239,9 +239,12 @@ class StudyFacts:
 
     @property
     def waits_for_nodes(self) -> bool:
-        """True if nothing can train because none of the nodes, which come and go, is ready."""
-        is_open = self.session is not None and self.closed is None
-        return is_open and self.is_renting and not any(node.is_ready for node in self.nodes_up.values())
+        """True if nothing trains because too few of the nodes, which come and go, are ready."""
+        if self.session is None or self.closed is not None or not self.is_renting:
+            return False
+        if not any(node.is_ready for node in self.nodes_up.values()):
+            return True
+        return not self.running and self.reserved is not None and not self.has_places([self.reserved.allocation])
 
     @property
     def capacity(self) -> int:
@@ -430,7 +433,8 @@ class StudyFacts:
         self.waiting.add(trial.trial_id)
         self._served(None, event.draw)
         if event.draw is None:
-            self.enqueued.pop(0)
+            key = config_key(event.config)
+            self.enqueued.pop(next((i for i, other in enumerate(self.enqueued) if config_key(other) == key), 0))
         else:
             self.skipped |= set(range(self.next_draw, event.draw))
             self.skipped.discard(event.draw)

@@ -7,7 +7,7 @@ objectives, on the knee of the deepest rung. When they must begin under a limit 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import final
 
 import numpy as np
@@ -82,16 +82,19 @@ class Finishers:
     def _running(self) -> list[TrialRecord]:
         return [self._state.trials[trial_id] for trial_id in self._state.running]
 
-    def next(self) -> Resume | None:
+    def next(self, exclude: Container[int] = (), n_kept: int = 0) -> Resume | None:
         """Returns a front member of the deepest rungs to train to the end, so that the final front offers a choice.
 
         Each device count in the search space gets a finisher if possible. Otherwise the scheduler's order decides.
         Returns None while a running trial may still reach a rung.
+
+        Args:
+            exclude: trials that cannot begin, because they wait for nodes. n_kept: how many of these are finishers.
         """
-        due, top = self.n_due(), self._state.race.max_resource
+        due, top = self.n_due() - n_kept, self._state.race.max_resource
         if due <= 0 or any(trial.target < top for trial in self._running()):
             return None
-        able = self._able()
+        able = [pair for pair in self._able() if pair[0].trial_id not in exclude]
         if not able:
             return None
         ends = [self._state.trials[i] for i in self._state.full] + self._running()

@@ -93,10 +93,17 @@ class NewTrials:
             self._known = History(self._state.searched, self._state.spec.objectives, self._state.added, self._memory)
         return self._known
 
-    def fitting(self, reserved: Start | Resume, free: int) -> Start | None:
-        """Returns a trial of one of the next draws that fits the free devices; draws it overtakes keep their places."""
-        if self._state.enqueued or self.stalled() or not self._state.race.has_room:
+    def fitting(self, reserved: Start | Resume, free: int, *, lacks_nodes: bool = False) -> Start | None:
+        """Returns a trial of one of the next draws that fits the free devices; draws it overtakes keep their places.
+
+        Configurations of the user are overtaken only while nodes are lacking, by one another and by draws.
+        """
+        if (self._state.enqueued and not lacks_nodes) or self.stalled() or not self._state.race.has_room:
             return None
+        for place, config in enumerate(self._state.enqueued):
+            queued = self._start(config, None)
+            if self._state.has_place(queued.allocation, free) and self._has_room_after(place):
+                return queued
         pending = {reserved.draw} if isinstance(reserved, Start) and reserved.draw is not None else set()
         ahead = sorted(self._state.skipped) + list(range(self._state.next_draw, self._state.next_draw + _LOOK_AHEAD))
         for draw in ahead:
@@ -109,7 +116,10 @@ class NewTrials:
 
     def _has_room_for(self, draw: int, pending: set[int]) -> bool:
         """Returns whether the limit of trials leaves room for this draw and for all draws that it overtakes."""
-        if self._state.limits.max_trials is None:
-            return True
         overtaken = self._state.skipped | pending | set(range(self._state.next_draw, draw))
-        return len(self._state.searched) + len(overtaken | {draw}) <= self._state.limits.max_trials
+        return self._has_room_after(len(self._state.enqueued) + len(overtaken - {draw}))
+
+    def _has_room_after(self, n_overtaken: int) -> bool:
+        """Returns whether the limit of trials leaves room for another one and for those that it overtakes."""
+        most = self._state.limits.max_trials
+        return most is None or len(self._state.searched) + n_overtaken + 1 <= most

@@ -64,7 +64,7 @@ class NextAction:
         self.deadline.changed()
         self.new_trials.changed()
 
-    def ask(self, now: float, free: int) -> Answer:
+    def ask(self, now: float, free: int, *, lacks_nodes: bool = False) -> Answer:
         """Returns what `free` devices should do next.
 
         The order is: interrupted work, promotions (deepest rung first), new trials, promotions from rungs that no other
@@ -73,6 +73,10 @@ class NextAction:
         devices than are free keeps its turn until enough devices have drained. Until then, only work that is expected
         to finish in time is started. While no device is free, nothing is chosen, because the state may change before
         one is. A session that trains replicates does nothing else; see `core.replication`.
+
+        Args:
+            lacks_nodes: whether work waits for a node and none can be requested. Draining makes sense only if the nodes
+                that are up could have the candidate, so other work that fits begins meanwhile, whatever it takes.
         """
         limit = self.limit(now)
         if limit is not None:
@@ -96,7 +100,10 @@ class NextAction:
             return dataclasses.replace(self._idle(self._nothing_left(now)), reservation=None)
         if not self.state.has_place(candidate.allocation, free):
             reservation = _reservation_of(candidate)
-            filler = self._filler(candidate, plan, free, now)
+            if lacks_nodes and not self.state.has_places([candidate.allocation]):
+                filler = self._meanwhile(candidate, plan, free, now)
+            else:
+                filler = self._filler(candidate, plan, free, now)
             if filler is not None:
                 return dataclasses.replace(filler, reservation=reservation)
             text = f"trial {candidate.trial_id} needs {counted(candidate.num_devices, 'devices')} (free: {free})"
@@ -235,6 +242,33 @@ class NextAction:
                 and (self._duration(option) <= span_s or self.state.is_apart(option.allocation, reserved.allocation))
                 and self._may_begin(option, plan, now)
             ):
+                return option
+        return None
+
+    def _meanwhile(
+        self, reserved: Start | Resume, plan: Sequence[Finish], free: int, now: float
+    ) -> Start | Resume | None:
+        """Returns work that begins while `reserved` waits for nodes that are not there; None if there is none.
+
+        The order is that of `ask`. Promotions from rungs that no other trial can reach, and finishers, are chosen among
+        all trials. So they only begin if no other trial can change that: if `reserved` is trained to the end.
+        """
+        others = BoundTrials(self.state, _WithoutPlace(self.state, free, reserved.trial_id))
+
+        def options() -> Iterator[Start | Resume | None]:
+            yield from (found for found in self._all_unfinished() if found.trial_id != reserved.trial_id)
+            yield self._promotion(now, others)
+            yield self.new_trials.fitting(reserved, free, lacks_nodes=True)
+            if reserved.target >= (top := self.race.max_resource) and self.new_trials.next() is None:
+                yield self._promoted(self.race.closing(exclude=others), now)
+                waiting = {i for i in self.state.waiting if self.state.trials[i].target >= top} | {reserved.trial_id}
+                found = self.finishers.next(others, n_kept=len(waiting - self.state.to_end))
+                yield None if found is None else self._moments.allocated(found, now)
+
+        for option in options():
+            if option is None or not self.state.has_place(option.allocation, free):
+                continue
+            if self._may_begin(option, plan, now):
                 return option
         return None
 

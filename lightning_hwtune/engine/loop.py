@@ -150,7 +150,9 @@ class Loop:
             return self._requests.done
         self._controller.choose_ladder(now)
         self._controller.plan_stage(now)
-        answer = self._controller.ask(now, self._slots.n_free(self._controller.state.per_device))
+        n_free = self._slots.n_free(self._controller.state.per_device)
+        lacks_nodes = self._nodes is not None and self._nodes.is_lacking(now)
+        answer = self._controller.ask(now, n_free, lacks_nodes=lacks_nodes)
         self._controller.reserve(answer, now)
         if isinstance(answer, Start | Resume):
             self._begin(answer)

@@ -10,7 +10,8 @@
 - An idle node is kept for as long as the launch of a new one takes: then waiting has cost as much as a launch does, so
   the sum is at most twice what it would be if the future were known (the rule of ski rental). It is also kept while
   devices are drained for a large trial. A provider may set another time.
-- A provider that has no node to offer is asked again later. If nothing runs meanwhile, this has a limit, too.
+- A provider that has no node to offer is asked again later. Work that fits on the nodes that are up begins meanwhile.
+  If nothing runs, waiting has a limit, too.
 
 All of this is written to the log, in which capacity is the sum over the nodes that are ready.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import final
 
 from lightning_hwtune.core.allocation import LOCAL, Allocation
@@ -141,12 +142,9 @@ class RentedNodes:
             self._short_since = None if self._short_since is None else now
             self._said_for = -1
             return answer
-        self._say_what_is_missing()
+        self._say_what_is_missing(wanted)
         if self._short_since is not None and now - self._short_since >= self._provider.timeout_s:
-            which = self._needed(wanted.first)
-            text = (
-                f"no node with {which} joined for {self._provider.timeout_s:g} s, and the work that is left needs one"
-            )
+            text = self._what_is_missing(wanted.first)
             missing: Callable[[], str] | None = getattr(self._provider, "missing", None)
             because = missing().rstrip(".") if missing is not None else ""
             reason = Reason(Rule.NO_NODES, f"{text}. {because}" if because else text)
@@ -158,24 +156,44 @@ class RentedNodes:
             self.release_all(now)
         return answer
 
-    def _needed(self, allocation: Allocation) -> str:
-        """Returns what the nodes have on which a segment can be, in words."""
+    def is_lacking(self, now: float) -> bool:
+        """Returns whether work waits for a node, and the provider has none that can be requested for it."""
+        return self._short_since is not None and self._kind_for(self._controller.demand(now)) is None
+
+    def _what_is_missing(self, allocation: Allocation) -> str:
+        """Returns why nothing can begin, after no node has joined for too long."""
         homes = self._state.placement.homes(allocation.devices, allocation.instance)
+        n_nodes, limit = min(homes.values(), default=1), f"joined for {self._provider.timeout_s:g} s"
+        if n_nodes == 1:
+            text = f"no node with {self._needed(homes, allocation)} {limit}, and the work that is left needs one"
+        else:
+            each = f"{self._needed(homes, allocation)} each"
+            devices = counted(allocation.devices, "devices")
+            text = f"the work that is left needs {devices}, on {n_nodes} nodes with {each}, and no further node {limit}"
+        sizes = Counter(len(slots) for slots in self._state.free_slots().values())
+        there = [f"{counted(n, 'nodes')} with {counted(size, 'free devices')}" for size, n in sorted(sizes.items())]
+        be = "is" if sizes.total() == 1 else "are"
+        return f"{text}; {' and '.join(there)} {be} there" if there else f"{text}; no node is there"
+
+    def _needed(self, homes: Mapping[NodeShape, int], allocation: Allocation) -> str:
+        """Returns what the nodes have on which a segment can be, in words."""
         sizes = sorted({size for _, size in homes}) or [self._controller.spec.pool.node_size]
         devices = f"{' or '.join(map(str, sizes[:-1]))} or " if sizes[:-1] else ""
         of_type = f" of type {allocation.instance!r}" if allocation.instance in self._state.placement.types else ""
         return f"{devices}{counted(sizes[-1], 'free devices')}{of_type}"
 
-    def _say_what_is_missing(self) -> None:
+    def _say_what_is_missing(self, wanted: Demand) -> None:
         """Prints how many nodes are there if all work waits for another one; once per number of nodes."""
         there = len(self._state.nodes_up)
         if self._short_since is None or there == self._said_for:
             return
         self._said_for = there
-        be = "is" if there == 1 else "are"
+        be, devices = "is" if there == 1 else "are", counted(wanted.first.devices, "devices")
+        what = f", since the work that is left needs {devices}" if there else ""
+        most = counted(self._state.most_nodes, "nodes")
         self._say(
-            f"waits for another node: {there} of at most {counted(self._state.most_nodes, 'nodes')} {be} there; the "
-            f"session ends if none joins within {counted(f'{self._provider.timeout_s / 60:g}', 'minutes')}"
+            f"waits for another node{what}: {there} of at most {most} {be} there; the session ends "
+            f"if none joins within {counted(f'{self._provider.timeout_s / 60:g}', 'minutes')}"
         )
 
     def wait_s(self, now: float) -> float:

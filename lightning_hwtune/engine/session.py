@@ -111,7 +111,7 @@ class Session:
         self._replication, self._rents = replication, rents
         self.say: Callable[[str], None] = lambda text: warnings.warn(text, stacklevel=2)
         self._outage = Outage(lambda text: self.say(text))
-        self._end: tuple[ev.SessionState, str] | None = None
+        self._end: tuple[ev.SessionState, str, str] | None = None
         self._renewed_at, self._study_id = 0.0, ""
 
     def __enter__(self) -> Self:
@@ -238,27 +238,27 @@ class Session:
     def finish(self, done: Done) -> None:
         """Stores how the session ended; it is written to the log on exit."""
         state = _STATES.get(done.reason.rule, ev.SessionState.PAUSED)
-        self._end = (state, spelled(done.reason.text))
+        self._end = (state, spelled(done.reason.text), done.reason.rule)
 
     def ends_as_before(self, closed: ev.SessionClosed | None) -> None:
         """Makes this session end as the one before it did, because it neither searches nor trains."""
         if closed is not None:
-            self._end = (ev.SessionState(closed.state), closed.reason)
+            self._end = (ev.SessionState(closed.state), closed.reason, closed.rule)
 
     def interrupt(self, reason: str) -> None:
         """Stores that something outside the study ends the session; it is written to the log on exit."""
-        self._end = (ev.SessionState.INTERRUPTED, reason)
+        self._end = (ev.SessionState.INTERRUPTED, reason, "")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is not None:
             is_user = isinstance(error, KeyboardInterrupt | SystemExit)
             headline = first_line(str(error).partition("\n\n")[0])  # the rest is a traceback
             ended = ev.SessionState.INTERRUPTED if is_user else ev.SessionState.FAILED
-            self._end = (ended, cause_of(error) or headline or type(error).__name__)
-        state, reason = self._end or (ev.SessionState.PAUSED, "closed")
+            self._end = (ended, cause_of(error) or headline or type(error).__name__, "")
+        state, reason, rule = self._end or (ev.SessionState.PAUSED, "closed", "")
         try:
             if not self.controller.state.running:
-                self.controller.close(self.clock.now(), state, reason)
+                self.controller.close(self.clock.now(), state, reason, rule)
         finally:
             self._lease.release()
             self._log.close()

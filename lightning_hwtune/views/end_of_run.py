@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lightning_hwtune.core.decisions import Rule
 from lightning_hwtune.core.events import SessionClosed, SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.names.spelling import spelled
@@ -27,10 +28,17 @@ _NO_END = (SessionState.INTERRUPTED, "closed")
 def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folder: Path, storage: str | None) -> None:
     """Prints the front of a study whose session has ended by itself, what shows more, and what continues the study.
 
-    Prints nothing after an interruption, after `study.close()`, or if nothing was measured.
+    Prints nothing after an interruption or after `study.close()`, and no front if nothing was measured.
     """
-    if end.state in _NO_END or end.reason in _NO_END or not any(trial.measurements for trial in state.trials):
+    if end.state in _NO_END or end.reason in _NO_END:
         return
+    if any(trial.measurements for trial in state.trials):
+        _print_results(console, state, end, folder, storage)
+    if end.rule == Rule.NO_NODES:
+        console.print(f"{TO_CONTINUE} when these nodes can join", markup=False, soft_wrap=True)
+
+
+def _print_results(console: Console, state: StudyFacts, end: SessionClosed, folder: Path, storage: str | None) -> None:
     if state.is_replicating:  # the front has not changed
         print_additions(console, state, folder.name)
         return
@@ -65,6 +73,8 @@ def print_closing(console: Console, state: StudyFacts, end: SessionClosed, folde
 def _limits_to_raise(state: StudyFacts, end: SessionClosed) -> list[str]:
     """Returns the limits that ended a session; none if it ended by another rule."""
     limits = state.limits
+    if end.rule == Rule.NO_NODES:
+        return []
     if end.state == SessionState.PAUSED:
         timed = {"max_time": limits.max_time_s, "max_cost": limits.max_cost_usd}
         return [name for name, value in timed.items() if value is not None]

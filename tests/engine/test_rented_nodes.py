@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -413,10 +414,63 @@ def test_work_waits_for_nodes_that_join_and_the_session_ends_if_none_does(
     assert len(of(log, ev.NodeRequested)) == n_there  # none is requested that is not there, and none is released idle
     if n_there < max(counts):
         assert 60.0 <= clock.now() < 70.0
-        assert "no node with 1 free device joined for 60 s" in done.reason.text
+        assert done.reason.text == (
+            "the work that is left needs 2 devices, on 2 nodes with 1 free device each, and no further node joined for "
+            "60 s; 1 node with 1 free device is there"
+            if n_there
+            else "no node with 1 free device joined for 60 s, and the work that is left needs one; no node is there"
+        )
         there = f"{n_there} of at most 2 nodes {'is' if n_there == 1 else 'are'} there"
-        assert said[-1] == f"waits for another node: {there}; the session ends if none joins within 1 minute"
+        what = ", since the work that is left needs 2 devices" if n_there else ""
+        assert said[-1] == f"waits for another node{what}: {there}; the session ends if none joins within 1 minute"
     assert len(set(said)) == len(said) == max(counts) - n_there
+    controller.close(clock.now(), ev.SessionState.PAUSED, "")
+    check(study, log)
+
+
+@pytest.mark.parametrize("joins_after_s", [math.inf, 20.0])
+@pytest.mark.parametrize("is_enqueued", [False, True])
+def test_small_trials_begin_while_a_large_one_waits_for_a_node_that_is_not_there(
+    is_enqueued: bool, joins_after_s: float
+) -> None:
+    study = dataclasses.replace(spec(1, 2), pool=Pool("cpu", 1, nodes=2))
+    clock, log = VirtualClock(), list[ev.Event]()
+    controller = Controller(StudyState(study), log.extend)
+    controller.create(0.0)
+    for devices in (2, 1, 2, 1) if is_enqueued else ():
+        controller.enqueue({"lr": 0.01 * devices, "devices": devices}, 0.0)
+    controller.open(Limits(max_trials=8), 0.0, "host", 1, "0", rents=True)
+    provider = Joined(clock, 1)
+    is_idle_long, joined = list[bool](), list[bool]()
+
+    def tick() -> None:
+        state = controller.state
+        if clock.now() > joins_after_s and not joined:
+            joined.append(True)
+            provider.n_left += 1
+        if not joined and state.reserved is not None and not state.running and state.shapes:
+            is_idle_long.append(state.waits_for_nodes)
+
+    executor = SimulatedExecutor(SyntheticCurves(study.space, study.scheduler.max_resource), clock, has_timeouts=True)
+    done = Loop(
+        controller, executor, clock, NoFolder(), provider=provider, is_first_error_fatal=False, tick=tick
+    ).run()  # fmt: skip
+    state = controller.state
+    trained = Counter(trial.num_devices for trial in state.trials if trial.measurements)
+    if joined:
+        assert done.reason.rule == "limit:max_trials"
+        assert trained.total() == 8
+        assert trained[2] >= 1 + is_enqueued
+        assert not state.enqueued
+        assert not state.skipped
+    else:
+        assert done.reason.rule == "no-nodes"
+        assert set(trained) == {1}
+        assert trained[1] >= 2
+        if is_enqueued:
+            assert [config["devices"] for config in state.enqueued] == [2, 2]
+    assert is_idle_long
+    assert all(is_idle_long), "no forecast while nothing trains"
     controller.close(clock.now(), ev.SessionState.PAUSED, "")
     check(study, log)
 

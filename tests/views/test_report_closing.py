@@ -171,3 +171,12 @@ def test_the_end_of_a_failed_study_names_a_command_that_finds_it(paper: Script) 
     view = open_view(paper.state, Path("else/paper"), console=console)
     view.on_events([closed("failed", "3 trials failed; `hwtune logs 2` shows why")])
     assert "`hwtune logs 2 --study paper --dir else` shows why" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("script", [play(), begin(make_spec())], ids=["with a front", "without a report"])
+def test_a_study_that_lacked_nodes_ends_with_how_it_continues(script: Script) -> None:
+    end = dataclasses.replace(closed("paused", "no node joined"), rule="no-nodes")
+    lines = shown(script, end).splitlines()
+    assert lines[-1] == "To continue, run the study again when these nodes can join"
+    assert sum("To continue" in line for line in lines) == 1
+    assert "To continue" not in shown(script, closed("paused", "no node joined"))
