@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -98,8 +99,8 @@ def agent(
     def say(line: str) -> None:
         print(f"hwtune agent: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
-    if folder is not None and not folder.is_dir():
-        say(f"there is no folder {str(folder)!r} yet: is this the study's folder?")
+    if folder is not None:
+        say(_waits_for(folder))
     served = Agent(
         lambda: noted_address(folder) if folder is not None else place,
         lambda: key_of(key_file or (folder / KEY_NAME if folder and (folder / KEY_NAME).exists() else None)),
@@ -118,6 +119,26 @@ def agent(
     with Signals() as signals, signals.acting():
         served.run()
     say("the session of the study has ended")
+
+
+def _waits_for(folder: Path) -> str:
+    """Returns what an agent of the study in a folder waits for."""
+    from lightning_hwtune.core.events import SessionState
+    from lightning_hwtune.engine.reading import Reader
+    from lightning_hwtune.errors import HwTuneError
+    from lightning_hwtune.store.files import StudyFiles
+
+    if not folder.is_dir():
+        return f"waiting for the study, which has not created its folder {str(folder)!r} yet"
+    place = folder.absolute()
+    with contextlib.suppress(HwTuneError, OSError):  # its log may be in a database, or only on the host of the study
+        closed = Reader(StudyFiles(place.parent, place.name), None).state().closed
+        if closed is not None and closed.state == SessionState.FINISHED:
+            return (
+                f"this study is finished ({closed.reason}). To continue it, run it with a higher `max_trials`: the "
+                "agent waits for that"
+            )
+    return "waiting for the study"
 
 
 def _cpus_of_step() -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 import shutil
@@ -9,13 +10,20 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lightning_hwtune.cli.arguments import check_overrides, import_from_here
+from lightning_hwtune.text import counted
 
-__all__ = ["sbatch", "script"]
+if TYPE_CHECKING:
+    from lightning_hwtune.settings import StudySettings
+
+__all__ = ["REQUEUES", "check_request", "sbatch", "script"]
+
+REQUEUES = "HWTUNE_JOB_REQUEUES"
+"""The environment variable that the script of `hwtune sbatch` sets: the job itself runs the study again."""
 
 _NOTICE_S, _CLOSING_S = 120, 30
 
@@ -24,7 +32,7 @@ _SCRIPT = """\
 {options}
 
 # Slurm's signal comes {notice} s before the time limit. The study then has {pause} s to pause its trials.
-export HWTUNE_PAUSE_WITHIN={pause}
+export HWTUNE_PAUSE_WITHIN={pause} {requeues}=1
 {command} &
 study=$!
 trap 'kill -TERM "$study" 2>/dev/null' TERM
@@ -33,6 +41,7 @@ while [ "$status" -gt 128 ] && kill -0 "$study" 2>/dev/null; do wait "$study"; s
 
 # If the study was warned, its trials have paused, and the job queues again. It does not if it was cancelled.
 if [ "$status" = 143 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
+    echo "This job is queued again. Slurm starts it after about two minutes at the earliest."
     scontrol requeue "$SLURM_JOB_ID"
     sleep 60
 fi
@@ -74,7 +83,7 @@ def sbatch(
     settings = StudySettings.load(study_file, overrides)
     overrides += [] if "nodes" in settings.pool else ["pool.nodes=auto"]
     overrides += [] if settings.run["executor"] == "slurm" else ["executor=slurm"]
-    StudySettings.load(study_file, overrides)
+    check_request(StudySettings.load(study_file, overrides), given[n_overrides:])
     text = script(settings.study, study_file, overrides, given[n_overrides:], settings.pool)
     if dry_run:
         typer.echo(text, nl=False)
@@ -107,9 +116,57 @@ def script(
     return _SCRIPT.format(
         options="\n".join(f"#SBATCH {line}" for line in lines),
         notice=_NOTICE_S,
+        requeues=REQUEUES,
         pause=_NOTICE_S - _CLOSING_S,
         command=shlex.join(words),
     )
+
+
+def check_request(settings: StudySettings, options: Sequence[str]) -> None:
+    """Refuses a study with `nodes: auto` that cannot train on the nodes that the options of sbatch ask for.
+
+    Raises:
+        ArgumentError: each node would have too few devices.
+    """
+    from lightning_hwtune.errors import ArgumentError
+
+    spec, pool = settings.spec(), settings.study_kwargs()["pool"]
+    if pool.nodes != "auto" or pool.devices != "auto" or pool.instance is not None:
+        return
+    accelerator, option, n = _asked(pool.accelerator, options)
+    if n is None:
+        return
+    threads = pool.threads_per_device if accelerator == "cpu" else 1
+    nodes = int(found[0]) if (found := re.match(r"\d+", _value(options, "-N|--nodes"))) else 1
+    try:
+        dataclasses.replace(spec, pool=pool.on_nodes(max(nodes, 1), accelerator, max(n // threads, 1)))
+    except ArgumentError:
+        is_refused = True
+    else:
+        is_refused = n < threads
+    if is_refused:
+        most = max(spec.allocator.counts)
+        allowed = f"a request with which {counted(most, f'{accelerator} devices')} are there, as a trial may have"
+        hint = f"For example {option}={most * threads} on each node, or smaller counts of devices in the study file."
+        raise ArgumentError("options of sbatch", f"{option}={n} on {counted(nodes, 'nodes')}", allowed, hint=hint)
+
+
+def _asked(accelerator: str, options: Sequence[str]) -> tuple[str, str, int | None]:
+    """Returns the accelerator that a job gets, the option for it, and how many per node; None if that is not said."""
+    has_gpus = _has(options, "-G|--gpus|--gpus-per-[a-z]+|--gres")
+    if accelerator == "gpu" or (accelerator == "auto" and has_gpus):
+        found = re.search(r"(\d+)$", _value(options, "--gpus-per-node|--gres"))
+        return "gpu", "--gpus-per-node", int(found[1]) if found else None
+    if _has(options, "--exclusive|--mincpus|--cpus-per-gpu"):
+        return "cpu", "--cpus-per-task", None
+    given = _value(options, "-c|--cpus-per-task") or "1"
+    return "cpu", "--cpus-per-task", int(given) if given.isdecimal() else None
+
+
+def _value(options: Sequence[str], names: str) -> str:
+    """Returns the value of one of these options; empty if none is given."""
+    found = (re.match(rf"(?:{names})(?:[= ]|(?<=^-\w))(\S+)$", line) for line in _lines(options))
+    return next((match[1] for match in found if match), "")
 
 
 def _lines(options: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lightning_hwtune.cli import front_output
+from lightning_hwtune.cli.sbatch import REQUEUES
 from lightning_hwtune.errors import StudyFailedError, StudyNotFoundError
 from lightning_hwtune.stored_study import StoredStudy
 from lightning_hwtune.text import TO_CONTINUE, interrupted_text
@@ -92,7 +94,11 @@ def continued_by(folder: Path, again: str, to_continue: str = TO_CONTINUE) -> It
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        typer.echo(f"\n{interrupted_text(short_path(folder), to_continue)}:\n  {again}", err=True)
+        if os.environ.get(REQUEUES) and to_continue == TO_CONTINUE:
+            text = interrupted_text(short_path(folder), "The study continues by itself when the job is queued again")
+        else:
+            text = f"{interrupted_text(short_path(folder), to_continue)}:\n  {again}"
+        typer.echo(f"\n{text}", err=True)
         raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else _status(stop)) from None
 
 

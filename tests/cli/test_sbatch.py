@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from lightning_hwtune.cli.commands import app
+from lightning_hwtune.cli.study_run import continued_by
 
 STUDY = """
 study: s
@@ -76,3 +78,46 @@ def test_a_wrong_file_and_a_host_without_slurm_are_refused(
     study_file.write_text(STUDY.replace("max_epochs: 3", "max_epochs: none"))
     done = CliRunner().invoke(app, ["sbatch", str(study_file), "--nodes=2"])
     assert (done.exit_code, "max_epochs" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("pool", "given", "is_refused"),
+    [
+        ("cpu", [], True),
+        ("cpu", ["--cpus-per-task=1"], True),
+        ("cpu", ["-c", "2"], False),
+        ("cpu", ["-c2", "--time=10"], False),
+        ("cpu", ["--nodes=2"], False),
+        ("cpu", ["--exclusive"], False),
+        ("auto", ["--gpus-per-node=1"], True),
+        ("auto", ["--gres=gpu:a100:2"], False),
+        ("auto", ["--gpus=2"], False),
+    ],
+)
+def test_a_request_with_too_few_devices_is_refused_before_it_is_submitted(
+    study_file: Path, pool: str, given: list[str], is_refused: bool
+) -> None:
+    space = "space: {lr: {type: float, low: 0, high: 1}, devices: {type: num_devices, counts: [1, 2]}}"
+    text = STUDY.replace("space: {lr: {type: float, low: 0, high: 1}}", space)
+    study_file.write_text(f"{text}pool: {{accelerator: {pool}, nodes: auto}}\nexecutor: slurm\n")
+    done = CliRunner().invoke(app, ["sbatch", str(study_file), "--dry-run", *given])
+    assert done.exit_code == is_refused, done.output
+    if is_refused:
+        option = "--cpus-per-task" if pool == "cpu" else "--gpus-per-node"
+        assert f"{option}=1 on 1 node" in done.output
+        assert f"{option}=2" in done.output
+
+
+@pytest.mark.parametrize("is_in_job", [False, True])
+def test_a_job_that_is_queued_again_advises_no_command(
+    is_in_job: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], study_file: Path
+) -> None:
+    if is_in_job:
+        (exported,) = (line for line in written(study_file) if line.startswith("export "))
+        monkeypatch.setenv(*exported.split()[-1].split("="))
+    capsys.readouterr()
+    with pytest.raises(typer.Exit), continued_by(Path("s"), "hwtune run s.yaml"):
+        raise SystemExit(143)
+    said = capsys.readouterr().err
+    assert ("hwtune run s.yaml" in said) is not is_in_job
+    assert ("continues by itself when the job is queued again" in said) is is_in_job

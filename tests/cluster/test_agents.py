@@ -145,6 +145,6 @@ def test_an_agent_says_what_it_waits_for(cluster: Cluster) -> None:
     process = cluster.start("early", "-m", "lightning_hwtune", "agent", "no_folder", "--wait", "5")
     assert process.wait(90) != 0
     said = cluster.said("early")
-    assert "there is no folder 'no_folder' yet: is this the study's folder?" in said
+    assert "waiting for the study, which has not created its folder 'no_folder' yet" in said
     assert "no session of the study is open; waiting for one, for at most 5 s" in said
     assert "the study could not be reached for 5 s" in said
