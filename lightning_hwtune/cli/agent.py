@@ -132,7 +132,8 @@ def _waits_for(folder: Path) -> str:
         return f"waiting for the study, which has not created its folder {str(folder)!r} yet"
     place = folder.absolute()
     with contextlib.suppress(HwTuneError, OSError):  # its log may be in a database, or only on the host of the study
-        closed = Reader(StudyFiles(place.parent, place.name), None).state().closed
+        state = Reader(StudyFiles(place.parent, place.name), None).state()
+        closed = state.closed if state is not None else None
         if closed is not None and closed.state == SessionState.FINISHED:
             return (
                 f"this study is finished ({closed.reason}). To continue it, run it with a higher `max_trials`: the "
