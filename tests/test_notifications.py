@@ -21,6 +21,7 @@ from study_functions import plain
 from wandb_files import stored_records
 
 from lightning_hwtune.core import events as ev
+from lightning_hwtune.engine.event_callbacks import EventCallbacks
 
 PAGE = Path(__file__).parents[1] / "docs" / "notifications.md"
 
@@ -113,6 +114,8 @@ def test_alerts_of_wandb(recipes: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_PROJECT", "points")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    # a busy machine may need long for the first run of W&B
+    monkeypatch.setitem(EventCallbacks.__init__.__kwdefaults__, "end_s", 60.0)
     wandb.teardown()
     study = small_study(Path("hwtune"), "points", max_retries=0)
     run(study, failing, max_trials=2, executor="inline", callbacks=["my_alerts:alert"])

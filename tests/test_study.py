@@ -389,7 +389,7 @@ def test_max_time_pauses_the_study_and_is_a_total(tmp_path: Path) -> None:
     run(study, functions.slow, max_trials=500, max_time=spent_s)
     assert trained(study) == before  # the total is spent already
     run(study, functions.slow, max_trials=len(state.trials), max_time="1h")
-    assert check_log(study).n_full >= 4
+    assert check_log(study).n_full >= min(4, len(state.trials))
 
 
 def test_max_cost_bounds_the_ledger(tmp_path: Path) -> None:

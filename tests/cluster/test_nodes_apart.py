@@ -67,10 +67,13 @@ def test_a_study_trains_on_nodes_that_do_not_see_its_folder(cluster: Cluster, sm
     def events() -> list[ev.Event]:
         return [event for _, event in EventLog.open(StudyFiles(studies, "digits"), create=False).read()]
 
+    def saved_paths() -> list[str]:
+        return [event.path for event in events() if isinstance(event, ev.CheckpointSaved)]
+
     agents = {name: start(name, "--root", str(root)) for name, root in roots.items()}
     until(lambda: all({at[2] for at in begun(root)} == {1, 2} for root in roots.values()), "two trials train")
-    saved = [event.path for event in events() if isinstance(event, ev.CheckpointSaved)]
-    assert sorted(saved) == [f"trials/00{trial}/checkpoints/segment_01_epochs_1.ckpt" for trial in (0, 1)]
+    until(lambda: len(saved_paths()) >= 2, "two checkpoints are with the study")
+    assert sorted(saved_paths()) == [f"trials/00{trial}/checkpoints/segment_01_epochs_1.ckpt" for trial in (0, 1)]
     (lost,) = {at[0] for at in begun(roots["b"])}
 
     agents.pop("b").send_signal(signal.SIGKILL)

@@ -251,8 +251,8 @@ class Spy:
     def __init__(self, allocator: Any, asked: list[hwt.Moment]) -> None:
         self.allocator, self.asked = allocator, asked
 
-    def dividing(self, config: Any) -> tuple[int, ...]:
-        return tuple(self.allocator.dividing(config))
+    def dividing(self, *asked: Any) -> tuple[int, ...]:
+        return tuple(self.allocator.dividing(*asked))
 
     def next(self, moment: hwt.Moment) -> hwt.Allocation:
         self.asked.append(moment)

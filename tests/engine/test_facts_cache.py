@@ -68,7 +68,8 @@ def caching(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def content(facts: StudyFacts) -> dict[str, Any]:
     """Returns everything in the facts, as texts: NaN is not equal to itself."""
-    attributes = {name: value for name, value in vars(facts).items() if name not in ("race", "spec", "clock")}
+    others = ("race", "spec", "clock", "placement")  # the rules of placement follow from the spec alone
+    attributes = {name: value for name, value in vars(facts).items() if name not in others}
     attributes |= {name: sorted(value) for name, value in attributes.items() if isinstance(value, set)}
     clock = {name: getattr(facts.clock, name) for name in StudyClock.__slots__}
     places = [facts.segments.index(segment) for segment in facts.running.values()]

@@ -188,6 +188,7 @@ def test_large_data_takes_little_time_and_gets_no_note(bench: Bench) -> None:
     net, data = LightningModule(3), Delegating()
     roots = {"data": data, "module": net}
     kept, segment = Attributes(), Segment()
+    first_s = time.process_time()
     kept.begins(roots)
     begun_s = time.process_time()
     kept.begins(roots)
@@ -197,7 +198,7 @@ def test_large_data_takes_little_time_and_gets_no_note(bench: Bench) -> None:
     taken_s = time.process_time() - begun_s
     assert {"module.later"} <= set(state) <= {"module.later", "data.part_5"}
     assert segment.notes == []
-    assert taken_s < 0.6  # usually a quarter of it
+    assert taken_s < 8 * (begun_s - first_s)  # usually twice
     net.vocabulary.append("another")
     kept.state(roots, segment)  # type: ignore[arg-type]
     assert [note.text.split(" are")[0] for note in segment.notes] == ["the values of LightningModule.vocabulary"]
