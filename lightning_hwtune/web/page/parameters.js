@@ -11,7 +11,7 @@ hw.views.parameters = {
     const slices = hw.el("div", {class: "slices"}), about = hw.el("p", {class: "note"});
     const two = hw.el("div", {class: "controls"}), contour = hw.el("div", {class: "chart"}), rank = hw.el("div", {class: "chart"}), legend = hw.el("div");
     const parallel = hw.el("div", {class: "chart"}), lines = hw.el("p", {class: "note"}), pair = {across: hw.params.across, up: hw.params.up};
-    const again = hw.el("button", {type: "button", hidden: !hw.source.isLive, onclick: load}, "Compute again");
+    const again = hw.el("button", {type: "button", hidden: true, onclick: load}, "Compute again");
     root.replaceChildren(
       hw.el("div", {class: "controls"}, hw.select("objective", names, chosen, (name) => { chosen = name; draw(); drawSlices(); }), again),
       hw.el("h2", {}, "How much each parameter matters"), place, note, hw.el("h2", {}, "The objective over each parameter"), about, slices,
@@ -35,7 +35,7 @@ hw.views.parameters = {
       const entry = entries?.find((item) => item.objective === chosen);
       if (!entry) return;
       note.textContent = [entry.note[0].toUpperCase() + entry.note.slice(1), entry.explained === null ? "" : `the model explains ${Math.round(Math.max(entry.explained, 0) * 100)} % of the variance of trials left out`]
-        .filter(Boolean).join("; ") + ". Bars: all effects of the parameter; strong colour: without interactions; lines: intervals of 80 %.";
+        .filter(Boolean).join("; ") + "." + (entry.parameters.length ? " Bars: all effects of the parameter; strong colour: without interactions; lines: intervals of 80 %." : "");
       if (entry.parameters.length) drawImportance(place, entry);
       else place.replaceChildren();
     }
@@ -44,7 +44,9 @@ hw.views.parameters = {
       const entry = entries?.find((item) => item.objective === chosen), level = entry?.rung ?? hw.study.about.levels[0];
       const order = entry?.parameters.length ? entry.parameters.map((row) => row.parameter) : hw.study.about.parameters;
       about.textContent = `Values at ${hw.study.about.unit.replace(/s$/, "")} ${level}, of every trial that reached it. Colour: the last verdict. Click a point to see its trial.`;
-      const points = hw.rungPoints(hw.study, chosen, level), item = hw.study.objectives.find((one) => one.name === chosen);
+      const points = hw.rungPoints(hw.study, chosen, level);
+      again.hidden = !hw.source.isLive || !entry || (!entry.parameters.length && points.length <= entry.trials);  // the same trials give the same answer
+      const item = hw.study.objectives.find((one) => one.name === chosen);
       drawAllSlices(slices, hw.study, chosen, points, order);
       const [across, up] = ["across", "up"].map((place, index) => order.includes(pair[place]) ? pair[place] : order[index]);
       two.replaceChildren(...(order.length > 1 ? [["across", across], ["up", up]].map(([place, shown]) => hw.select(place, order, shown, (name) => { pair[place] = name; drawSlices(); })) : []));
@@ -82,8 +84,8 @@ function drawAllSlices(place, study, name, points, order) {
   place.replaceChildren(...order.map(() => hw.el("div", {class: "chart"})));
   order.forEach((parameter, index) => {
     const own = points.filter((point) => point.trial.config[parameter] !== undefined && point.trial.config[parameter] !== null);
-    const x = (point) => point.trial.config[parameter], isRange = study.about.scales[parameter] !== "options" && new Set(own.map(x)).size > 8;
-    const axis = isRange ? {type: study.about.scales[parameter], tickFormat: hw.number, ticks: 5} : {type: "point", padding: 0.5};
+    const x = (point) => point.trial.config[parameter], isRange = study.about.scales[parameter] !== "options" && new Set(own.map(x)).size > 1;
+    const axis = isRange ? hw.rangeAxis(study.about.scales[parameter], own.map(x)) : {type: "point", padding: 0.5};
     const across = axis.type === "point" ? (point) => hw.number(x(point)) : x;
     const domain = axis.type === "point" ? {domain: d3.sort(new Set(own.map(x)), (value) => typeof value === "number" ? value : String(value)).map(hw.number)} : {};
     const node = hw.draw(place.children[index], `${name} over ${parameter}`, (width) => {
@@ -91,7 +93,7 @@ function drawAllSlices(place, study, name, points, order) {
       const up = (type === "log" ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range([240, 0]);
       const kept = hw.thinned(own, (point) => [scale(across(point)), up(point.value)], 4, 600);
       return {
-        height: 240, x: {label: `${parameter} →`, ...axis, ...domain}, y: {label: `↑ ${hw.label(item)}`, type, domain: low < high ? [low, high] : undefined, clamp: true, tickFormat: hw.number, ticks: 5, grid: true},
+        height: 240, inset: 7, x: {label: `${parameter} →`, ...axis, ...domain}, y: {label: `↑ ${hw.label(item)}`, type, domain: low < high ? [low, high] : undefined, clamp: true, tickFormat: hw.number, ticks: 5, grid: true},
         marks: [
           Plot.dot(kept, {x: across, y: "value", r: 3, fill: (point) => colors.verdict[point.verdict], fillOpacity: 0.65}),
           Plot.tip(kept, Plot.pointer({x: across, y: "value", maxRadius: 15, fontSize: 12, title: (point) => `trial ${point.trial.trial_id}: ${point.verdict}\n${parameter} ${hw.number(x(point))}\n${name} ${hw.number(point.value)}`})),

@@ -96,6 +96,17 @@ hw.isLog = (values) => {
   return low > 0 && high / low >= 20;
 };
 
+// The axis of a parameter with a range, by its scale ("linear" or "log"): at most about six ticks, so that no two labels
+// meet, and none between two integers.
+hw.rangeAxis = (type, values) => {
+  const [low, high] = d3.extent(values), decades = type === "log" ? Math.log10(high / low) : 0;
+  const every = Math.ceil(decades / 5), first = Math.floor(Math.log10(low));
+  const powers = d3.range(first, Math.ceil(Math.log10(high)) + 1, every || 1).flatMap((power) => (decades < 2.5 ? [1, 3] : [1]).map((digit) => Number(`${digit}e${power}`)));
+  const all = decades < 1 ? d3.ticks(low, high, 5) : powers, areIntegers = values.every(Number.isInteger);
+  const ticks = all.filter((tick) => tick >= low && tick <= high && (!areIntegers || Number.isInteger(tick)));
+  return {type, ticks: ticks.length > 1 ? ticks : [low, high], tickFormat: "~g"};
+};
+
 hw.legend = (items) => hw.el("ul", {class: "legend"}, items.map(({symbol, fill, stroke, text, line, opacity}) => {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "-8 -7 16 14");

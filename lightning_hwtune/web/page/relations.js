@@ -30,7 +30,9 @@ function unitAxis(study, parameter, values) {
   }
   const [low, high] = d3.extent(values), map = (scale === "log" && low > 0 ? d3.scaleLog() : d3.scaleLinear()).domain([low, high]).range([0, 1]);
   const at = (value) => low < high ? map(value) : 0.5;
-  const named = low < high ? [0, 0.25, 0.5, 0.75, 1].map((share) => ({at: share, text: tickText(map.invert(share))})) : [{at: 0.5, text: hw.number(low)}];
+  const shares = [0, 0.25, 0.5, 0.75, 1], whole = values.every(Number.isInteger) ? [...new Set(shares.map((share) => Math.round(map.invert(share))))] : null;
+  const ticks = whole?.map((value) => ({at: map(value), text: hw.number(value)})) ?? shares.map((share) => ({at: share, text: tickText(map.invert(share))}));
+  const named = low < high ? ticks : [{at: 0.5, text: hw.number(low)}];
   return {at, ticks: named};
 }
 

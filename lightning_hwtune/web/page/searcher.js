@@ -60,7 +60,7 @@ function drawDraws(place, study, name, trials, newest) {
   const own = trials.filter((trial) => trial.config[name] !== undefined && trial.config[name] !== null), colors = hw.colors();
   if (!own.length) return place.replaceChildren(hw.el("p", {class: "empty"}, `No trial has ${name} yet.`));
   const scale = study.about.scales[name], isRange = scale !== "options", value = (trial) => isRange ? trial.config[name] : hw.number(trial.config[name]);
-  const values = own.map(value), axis = isRange ? {type: scale, tickFormat: "~g", ticks: 5, nice: scale !== "log", grid: true} : {type: "point", domain: d3.reverse(d3.sort(new Set(values))), padding: 0.5};
+  const values = own.map(value), axis = isRange && new Set(values).size > 1 ? {...hw.rangeAxis(scale, values), grid: true} : {type: "point", domain: d3.reverse(d3.sort(new Set(values))), tickFormat: hw.number, padding: 0.5};
   const node = hw.draw(place, `Values of ${name} by trial`, () => {
     const at = isRange ? (scale === "log" ? d3.scaleLog() : d3.scaleLinear()).domain(d3.extent(values)).range([240, 0]) : d3.scalePoint(axis.domain, [0, 240]);
     const kept = hw.thinned(own, (trial) => [320 * trial.trial_id / trials.length, at(value(trial))], 4, 600), shown = new Set([...kept, ...own.filter((trial) => newest.has(trial))]);
