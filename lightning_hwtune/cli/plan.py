@@ -90,7 +90,10 @@ def plan(
         typer.Option("--scheduler", help="NAME:KEY=VALUE,... such as asha:max_epochs=27.", show_default=False),
     ] = None,
     trials: Annotated[int | None, typer.Option("--trials", min=1, help="Number of trials.", show_default=False)] = None,
-    start_s: Annotated[float, typer.Option("--start-s", help="Seconds to start a segment.")] = 0.0,
+    start_s: Annotated[
+        float | None,
+        typer.Option("--start-s", help="Seconds to start a segment; by default those of --measured-by, or 0."),
+    ] = None,
     variation: Annotated[
         float, typer.Option("--variation", help="Trials take from 1 / variation to variation times the usual time.")
     ] = 1.5,
@@ -204,9 +207,14 @@ def plan(
         raise ArgumentError("--devices", None, "the devices of a pool, or --instance, the type of rented nodes")
     if measured_by is None:
         by_number, one_s, notes = training(speeds, profile, samples, unit_s, n_devices)
+        start_s = start_s or 0.0
     else:
         given_too = {"--speeds": speeds, "--profile": profile, "--samples": samples}
-        by_number, one_s, notes = studied(measured_by, dir, given, unit_s, n_devices, given_too)
+        by_number, one_s, usual_start_s, notes = studied(measured_by, dir, given, unit_s, n_devices, given_too)
+        if start_s is None:
+            start_s = usual_start_s
+            usual = f"a segment takes {start_s:.3g} s to start, as in {measured_by}"
+            notes.append(f"{usual}; `--start-s` gives another time")
     if pool is None and written is not None:
         notes.append("the pool of the study file has `nodes: auto`, so only rented nodes are compared")
     options, alone_usd, advice = [], None, None

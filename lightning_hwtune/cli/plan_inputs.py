@@ -164,8 +164,8 @@ def training(
 
 def studied(
     name: str, folder: Path, scheduler: Scheduler, unit_s: float | None, most: int, others: Mapping[str, Any]
-) -> tuple[Mapping[Any, float], float, list[str]]:
-    """Returns what `training` does, by what an earlier study has measured."""
+) -> tuple[Mapping[Any, float], float, float, list[str]]:
+    """Returns what `training` does, by what an earlier study has measured; before the notes, its start-up seconds."""
     from lightning_hwtune.cli.study_selection import choose
     from lightning_hwtune.planning.profiled import studied_speeds
 
@@ -177,7 +177,7 @@ def studied(
         allowed = f"a study that counts {scheduler.unit}, as the scheduler of the plan does"
         raise ArgumentError("--measured-by", f"{name}, which counts {state.spec.scheduler.unit}", allowed)
     found = studied_speeds(state, most)
-    return found.speeds, found.unit_s if unit_s is None else unit_s, list(found.notes)
+    return found.speeds, found.unit_s if unit_s is None else unit_s, found.start_s, list(found.notes)
 
 
 def _speeds(text: str) -> dict[Fraction, float]:

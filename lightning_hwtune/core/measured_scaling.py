@@ -32,6 +32,7 @@ from lightning_hwtune.core.spec import StudySpec
 from lightning_hwtune.errors import ArgumentError
 
 __all__ = [
+    "KNOWN",
     "batch_keys",
     "fitted_scaling",
     "guessed_speed",
@@ -44,9 +45,11 @@ __all__ = [
     "unit_seconds",
 ]
 
+KNOWN = 0.2
+"""The largest standard deviation of the logarithm of seconds that count as known, relative to the best known ones."""
+
 _TRIAL_SPREAD = 0.3  # of the logarithm of a trial's pace that its parameters do not explain
 _SLOPE_SPREAD = 0.7  # of the change of this logarithm per standard deviation of a parameter
-_KNOWN = 0.2  # largest standard deviation of a level relative to the best known one
 _GUESS = 0.8  # without measurements, the exponent of the number of devices in the speed-up
 _SPEED_SPREAD = 0.5  # of the logarithm of a speed-up that nothing has shown, around the guess
 _MOST_FITTED = 300  # trials, the newest ones
@@ -135,9 +138,17 @@ def likely_speed(state: StudyFacts, devices: int, reference: int, coming: Coming
 
 
 def scaling_points(
-    state: StudyFacts, coming: Coming = NOTHING_COMING, segments: Sequence[Segment] | None = None
+    state: StudyFacts,
+    coming: Coming = NOTHING_COMING,
+    segments: Sequence[Segment] | None = None,
+    *,
+    most_sd: float = KNOWN,
 ) -> tuple[ScalingPoint, ...]:
-    """Returns one point for each number of devices and batch whose seconds are known relative to the others."""
+    """Returns one point for each number of devices and batch whose seconds are known relative to the others.
+
+    Args:
+        most_sd: the largest standard deviation of the logarithm of these seconds.
+    """
     spec, seen = state.spec, _Seen.of(state, coming, segments)
     if not seen.rows:
         return ()
@@ -145,7 +156,7 @@ def scaling_points(
     cells = [
         (pace.num_devices, _global_batch(spec, trial.config, pace.num_devices, counts)) for trial, pace in seen.rows
     ]
-    known = levels(cells, seen.others(), seen.trials, seen.logs, seen.spread)
+    known = levels(cells, seen.others(), seen.trials, seen.logs, seen.spread, most_sd)
     largest = max(batch for _, batch in cells)
     return tuple(
         ScalingPoint(devices, 1, batch, math.exp(level) * _units(spec, batch, largest))
@@ -185,7 +196,12 @@ class _Seen:
 
 
 def levels(
-    cells: Sequence[tuple[int, int]], others: Array, trials: Sequence[int], logs: Array, spread: float
+    cells: Sequence[tuple[int, int]],
+    others: Array,
+    trials: Sequence[int],
+    logs: Array,
+    spread: float,
+    most_sd: float = KNOWN,
 ) -> dict[tuple[int, int], float]:
     """Returns the levels of the linear mixed model that are known relative to the best known one.
 
@@ -195,11 +211,12 @@ def levels(
         trials: the trial of each segment.
         logs: the logarithm of the seconds per unit of each segment.
         spread: the standard deviation of the noise.
+        most_sd: the largest standard deviation of a known level, relative to the best known one.
     """
     names, found, own = _estimates(cells, others, trials, logs, spread)
     best = int(np.argmin(np.diag(own)))
     relative = np.sqrt(np.maximum(np.diag(own) + own[best, best] - 2 * own[best], 0.0))
-    return {name: float(level) for name, level, sd in zip(names, found, relative, strict=True) if sd <= _KNOWN}
+    return {name: float(level) for name, level, sd in zip(names, found, relative, strict=True) if sd <= most_sd}
 
 
 def _estimates(

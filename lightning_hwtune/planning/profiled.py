@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from lightning_hwtune.core.allocation import powers_up_to
 from lightning_hwtune.core.facts import StudyFacts
-from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingProfile
-from lightning_hwtune.core.measured_scaling import batch_keys, fitted_scaling, scaling_points, unit_seconds
+from lightning_hwtune.core.hardware.scaling import ScalingModel, ScalingPoint, ScalingProfile
+from lightning_hwtune.core.measured_scaling import (
+    batch_keys,
+    fitted_scaling,
+    likely_speed,
+    scaling_points,
+    unit_seconds,
+)
+from lightning_hwtune.core.pace import SeenPaces
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.text import counted
 
@@ -39,10 +46,12 @@ class StudiedSpeeds:
 
     Attributes:
         unit_s: seconds of one unit of its resource on one device, for a configuration that is the mean of the study.
+        start_s: seconds to start a segment on one device, the median of the study.
         speeds, notes: see `ProfiledSpeeds`; the speeds are relative to that of one device.
     """
 
     unit_s: float
+    start_s: float
     speeds: dict[int, float]
     notes: tuple[str, ...]
 
@@ -65,14 +74,15 @@ def profiled_speeds(profile: ScalingProfile, most: int) -> ProfiledSpeeds:
 def studied_speeds(state: StudyFacts, most: int) -> StudiedSpeeds:
     """Returns what an earlier study has measured at the batch with the most numbers of devices, and what it predicts.
 
+    Numbers of devices with too few trials have a guess that the trials correct, see `likely_speed`, and a note.
+
     Raises:
         ArgumentError: the study has not measured the time on one device.
     """
-    points = list(scaling_points(state))
-    has_batches = any(batch_keys(state.spec, trial.config) for trial in state.trials)
-    if points and not has_batches:  # the batch of the points then stands for any, so all numbers may share it
-        shared = math.lcm(points[0].global_batch, *powers_up_to(most))
-        points = [dataclasses.replace(point, global_batch=shared) for point in points]
+    every = _with_shared_batch(state, scaling_points(state, most_sd=math.inf), most)
+    known = _with_shared_batch(state, scaling_points(state), most)
+    is_known = any(point.devices == 1 for point in known)
+    points = known if is_known else [point for point in every if point.devices == 1]
     batches = {point.global_batch for point in points if point.devices == 1}
     if not batches:
         hint = "All speeds are compared with that of one device. Give --unit-s and --speeds, or a profile."
@@ -83,10 +93,27 @@ def studied_speeds(state: StudyFacts, most: int) -> StudiedSpeeds:
     seconds = {point.devices: point.seconds for point in points if point.global_batch == batch}
     largest = max(point.global_batch for point in points)
     measured = {count: seconds[1] / value for count, value in seconds.items()}
+    uncertain = sorted({point.devices for point in every} - measured.keys())
+    measured |= {count: likely_speed(state, count, 1) for count in uncertain}
     found, notes = _completed(measured, lambda: fitted_scaling(state.spec, points), most, batch, seconds[1])
+    name = state.spec.name
     if len(measured) == 1 and most > 1:
-        notes = (f"{state.spec.name} has measured one device only, so plans use one device per trial",)
-    return StudiedSpeeds(unit_seconds(state.spec, seconds[1], batch, largest), found, notes)
+        notes = (f"{name} has trained on one device only, so plans use one device per trial",)
+    for count in uncertain:
+        text = (
+            f"the speed on {counted(count, 'devices')} is partly a guess, because {name} has trained too little on them"
+        )
+        notes = (*notes, f"{text}; `hwtune profile` measures it")
+    unit_s = unit_seconds(state.spec, seconds[1], batch, largest)
+    return StudiedSpeeds(unit_s, SeenPaces(state).startup_s(1), found, notes)
+
+
+def _with_shared_batch(state: StudyFacts, points: Sequence[ScalingPoint], most: int) -> list[ScalingPoint]:
+    """Returns the points; without a batch size in the space, with a batch that all numbers of devices may share."""
+    if not points or any(batch_keys(state.spec, trial.config) for trial in state.trials):
+        return list(points)
+    shared = math.lcm(points[0].global_batch, *powers_up_to(most))
+    return [dataclasses.replace(point, global_batch=shared) for point in points]
 
 
 def _completed(

@@ -31,11 +31,11 @@ class Known:
         return 0.0
 
 
-def studied(unit: str = "epochs", **space: Any) -> Any:
+def studied(unit: str = "epochs", n_trials: int = 40, **space: Any) -> Any:
     made = hwt.SearchSpace(lr=hwt.Float(0, 1), **space)
     objectives, scheduler = Objectives([Metric("error", "min")]), hwt.ASHA(**{f"max_{unit}": 9}, first_rung=1)
     spec = StudySpec("earlier", made, objectives, scheduler, hwt.Random(), hwt.Pool("cpu", 4))
-    return simulate(spec, Known(), Limits(40), speeds=Speeds(0.02, 0))
+    return simulate(spec, Known(), Limits(n_trials), speeds=Speeds(0.02, 0))
 
 
 @pytest.mark.parametrize("unit", ["epochs", "steps"])
@@ -64,3 +64,23 @@ def test_a_study_on_one_device_gives_the_seconds_and_says_so() -> None:
 def test_a_study_without_one_device_is_refused() -> None:
     with pytest.raises(hwt.ArgumentError, match="one device"):
         studied_speeds(studied(devices=hwt.NumDevices(2, 4)), 4)
+
+
+@pytest.mark.parametrize("n_trials", [3, 4, 5])
+def test_a_few_trials_on_two_numbers_of_devices_give_an_uncertain_speed(n_trials: int) -> None:
+    state = studied(n_trials=n_trials, devices=hwt.NumDevices(1, 2), batch_size=hwt.Choice([64, 128]))
+    assert {trial.num_devices for trial in state.trials} == {1, 2}
+    found = studied_speeds(state, 2)
+    assert found.speeds[1] == 1.0
+    assert 1.2 < found.speeds[2] < 2.0  # the truth is 1.8
+    assert any("2 devices is partly a guess, because earlier has trained too little" in note for note in found.notes)
+    assert not any("one device only" in note for note in found.notes)
+
+
+def test_start_ups_are_those_of_the_study() -> None:
+    made = hwt.SearchSpace(lr=hwt.Float(0, 1))
+    objectives = Objectives([Metric("error", "min")])
+    spec = StudySpec("earlier", made, objectives, hwt.ASHA(max_epochs=9), hwt.Random(), hwt.Pool("cpu", 4))
+    state = simulate(spec, Known(), Limits(10), start_s=20.0, restore_s=20.0)
+    assert studied_speeds(state, 1).start_s == pytest.approx(20.0, rel=0.1)
+    assert studied_speeds(studied(), 1).start_s == pytest.approx(0.0, abs=1.0)
