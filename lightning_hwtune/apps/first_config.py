@@ -20,6 +20,7 @@ def refuse_changed(
     *,
     searched: Container[str] = (),
     sections: Iterable[str] = (),
+    name_key: str = "name",
     storage: str | None = None,
 ) -> None:
     """Refuses to continue a study that began with another configuration; stores the configuration of a new study.
@@ -29,6 +30,7 @@ def refuse_changed(
         text: the configuration as YAML.
         searched: dotted names that may differ.
         sections: names that may differ, including everything inside them.
+        name_key: the setting that names the study, for the error.
         storage: where the study's log is; None = the study's own file.
 
     Raises:
@@ -50,7 +52,11 @@ def refuse_changed(
         and not any(name.startswith(f"{section}.") for section in sections)
     }
     if different:
-        raise StudyMismatchError(study.name, different)
+        hint = (
+            f"Give the stored values to continue the study, or start another one with {name_key}=NAME. "
+            f"If the values do not change the results, delete {path}."
+        )
+        raise StudyMismatchError(study.name, different, hint)
 
 
 def _has_begun(study: Study, storage: str | None) -> bool:

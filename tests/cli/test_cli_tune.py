@@ -191,7 +191,9 @@ def test_what_the_parser_says_is_told(folder: Path) -> None:
     (folder / "config.yaml").write_text((folder / "config.yaml").read_text().replace("  widht: 3\n", ""))
     here(*OPTIONS, "~space.trainer.devices", "max_trials=1", "finishers=0")
     (folder / "config.yaml").write_text((folder / "config.yaml").read_text().replace("dropout: 0.1", "dropout: 0.2"))
-    assert "model.dropout: stored '0.1', given '0.2'" in here(*OPTIONS, "~space.trainer.devices", status=1)
+    said = here(*OPTIONS, "~space.trainer.devices", status=1)
+    assert "model.dropout: stored '0.1', given '0.2'" in said
+    assert "start another one with study=NAME" in said
 
 
 def test_a_bad_name_and_a_bad_file_end_with_status_1(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lightning_hwtune.apps.batch_share import check_batch_sizes
-from lightning_hwtune.apps.hydra.jobs import Jobs, select
+from lightning_hwtune.apps.hydra.jobs import Jobs, keys_of, select
 from lightning_hwtune.apps.hydra.search import Key, Search
 from lightning_hwtune.apps.hydra.settings import SweepSettings, max_steps_key
 from lightning_hwtune.apps.monitors import class_names
@@ -17,7 +17,7 @@ from lightning_hwtune.apps.trainer_settings import Horizon, as_devices, shared_d
 from lightning_hwtune.core.parameters import NumDevices
 from lightning_hwtune.core.space import SearchSpace
 from lightning_hwtune.core.spec import StudySpec
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, nearest
 from lightning_hwtune.training.context import Hints
 
 __all__ = [
@@ -136,7 +136,10 @@ def check_batch_size(key: str | None, spec: StudySpec, jobs: Jobs) -> None:
     for job in own:
         size = job.facts.values[key]
         if not isinstance(size, int) or isinstance(size, bool):
+            known = keys_of(jobs.example)
             allowed = f"the key of an integer; the value of this key is {size!r}"
+            if key not in known:
+                allowed = f"a key of the app's configuration{nearest(key, known)}"
             raise ArgumentError("hydra.sweeper.hwtune.batch_size_key", key, allowed)
     counts = spec.allocator.counts if spec.batch == "global" else (1,)
     check_batch_sizes(SeenConfigs(tuple(own)), key, counts, _followed_option)

@@ -17,6 +17,7 @@ from typing import Any, Self, final
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,9 +25,9 @@ from lightning_hwtune.apps.hydra.search import Search
 from lightning_hwtune.apps.monitors import Monitor, monitors
 from lightning_hwtune.apps.seen_configs import Facts, Seen, SeenConfigs, changed_options, is_same
 from lightning_hwtune.core.parameters import Float, Parameter
-from lightning_hwtune.errors import ArgumentError
+from lightning_hwtune.errors import ArgumentError, nearest
 
-__all__ = ["Jobs", "group_options", "monitors_of", "select", "text_of"]
+__all__ = ["Jobs", "group_options", "keys_of", "monitors_of", "select", "text_of"]
 
 _MAX_OPTIONS = 100  # with more options, it is a range of numbers and not a list of cases
 _MAX_COMBINATIONS = 24  # of group options; composing one takes about 0.1 s
@@ -70,7 +71,11 @@ class Jobs:
         options: dict[str, Mapping[str, Any]] = {}
         for chosen in _combinations(groups, middle, search):
             values = {**middle, **chosen}
-            job: DictConfig = loader.load_sweep_config(config, search.overrides(conditions.kept(values)))
+            try:
+                job: DictConfig = loader.load_sweep_config(config, search.overrides(conditions.kept(values)))
+            except ConfigCompositionException:
+                _refuse_absent(loader, config, search)
+                raise
             if example is None:
                 example = job
             elif len(changed := changed_options(chosen, middle)) == 1:
@@ -82,6 +87,39 @@ class Jobs:
         if example is None:
             raise RuntimeError("no job was composed")
         return cls(example, SeenConfigs(tuple(seen)), {name: found for name, found in options.items() if found})
+
+
+def _refuse_absent(loader: Any, config: DictConfig, search: Search) -> None:
+    """Refuses a searched key that the app's configuration does not have."""
+    known = keys_of(config)
+    for name, key in search.keys.items():
+        if key.text.startswith("+") or name in known or group_options(loader, name):
+            continue
+        hint = nearest(name, known).removeprefix("; ").capitalize()
+        parent = next((key for key in _parents(name) if key in known), None)
+        if parent is None or any(other.startswith(f"{parent}.") for other in known):  # not inside a value
+            hint = f"{hint} To add a key that the app does not have, write +{key.text}=...".lstrip()
+        raise ArgumentError("searched key", key.text, "a key of the app's configuration", hint=hint)
+
+
+def _parents(name: str) -> Iterator[str]:
+    """Yields the sections of a dotted name, the innermost first."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def keys_of(config: DictConfig) -> Collection[str]:
+    """Returns the dotted keys of the app's configuration, sections included, without those of Hydra."""
+
+    def found(node: Any, prefix: str) -> Iterator[str]:
+        for key, value in node.items() if isinstance(node, dict) else ():
+            name = f"{prefix}{key}"
+            yield name
+            yield from found(value, f"{name}.")
+
+    names = found(OmegaConf.to_container(config), "")
+    return dict.fromkeys(name for name in names if name.partition(".")[0] != "hydra")
 
 
 def select(config: DictConfig, key: str | None) -> Any:

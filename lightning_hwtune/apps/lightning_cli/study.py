@@ -119,7 +119,9 @@ class CliStudy:
         base, settings = self.segment.trial.base, self.settings
         # the configuration's own value counts where a parameter's condition does not hold
         always = [name for name, form in settings.space.items() if form.get("when") is None]
-        refuse_changed(study, _BASE, base.text, searched=always, sections=always, storage=settings.storage)
+        refuse_changed(
+            study, _BASE, base.text, searched=always, sections=always, name_key="study", storage=settings.storage
+        )
 
 
 def write_best(study: Study, segment: CliSegment) -> list[Path]:

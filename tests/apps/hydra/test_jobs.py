@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
@@ -225,8 +224,9 @@ def test_many_groups_are_composed_one_change_at_a_time(loader: Any, monkeypatch:
 
 
 def test_a_value_that_the_app_does_not_take_is_refused(loader: Any) -> None:
-    with pytest.raises(HydraException, match="other"):
+    with pytest.raises(ArgumentError, match=r"'bs\.other'") as refused:
         jobs(loader, "bs.other=choice(1,2)")
+    assert "To add a key" not in str(refused.value)
 
 
 # ---- conditions
@@ -267,3 +267,32 @@ def test_the_apps_own_batch_size_must_divide_where_the_searched_one_does_not_exi
         with pytest.raises(ArgumentError, match="a positive multiple of 1 and of 2") as refused:
             check_batch_size("data.batch_size", spec(search), found)
         assert refused.value.received == size
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("trainer.max_epoch=choice(4,6)", "Did you mean 'trainer.max_epochs'?"),
+        ("dta.workers=choice(0,1)", "Did you mean 'data.workers'?"),
+        ("data.workers.n=choice(0,1)", "Did you mean 'data.workers'?"),
+        ("zzzzzz=choice(0,1)", "To add a key"),
+    ],
+)
+def test_a_misspelt_searched_key_gets_the_nearest_one(loader: Any, override: str, nearest: str) -> None:
+    key = override.partition("=")[0]
+    with pytest.raises(ArgumentError) as refused:
+        jobs(loader, override, "bs=choice(8,16)")
+    assert refused.value.received == key
+    assert nearest in str(refused.value)
+    assert (f"write +{key}=..." in str(refused.value)) == (key != "data.workers.n")
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("data.batchsize", "did you mean 'data.batch_size'"), ("data", "an integer")]
+)
+def test_a_wrong_key_of_the_batch_size_is_told_by_its_kind(loader: Any, key: str, said: str) -> None:
+    config = loader.compose_config("app", [], run_mode=RunMode.MULTIRUN)
+    search = read_search({}, ["bs=choice(8,16)"], loader.config_loader)
+    found = Jobs.compose(loader.config_loader, config, search, [*KEYS, key])
+    with pytest.raises(ArgumentError, match=said):
+        check_batch_size(key, spec(search), found)

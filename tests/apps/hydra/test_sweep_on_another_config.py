@@ -47,7 +47,9 @@ def test_a_named_study_refuses_another_configuration_and_names_what_differs(fold
     code, output = run(folder, [*named, "model.width=128"])
     assert code == 1
     assert "model.width: stored '64', given '128'" in output
-    assert "another name" in output
+    assert "start another one with hydra.sweeper.study_name=NAME" in output
+    assert "delete" in output
+    assert "app_config.yaml" in output
     write_config(folder / "app.yaml", 64, x=0.5)
     code, output = run(folder, named, run_name="second")  # neither what is searched nor what differs by itself
     assert code == 0, output
