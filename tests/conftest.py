@@ -1,7 +1,7 @@
 """Settings for all tests.
 
 `pytest --core-only` is for an environment with nothing but the core dependencies: a test that an extra is missing for
-is skipped there, and properties are tried on a quarter of the examples, since `make test` tries them on all. Without
+is skipped there, and properties are tried on a tenth of the examples, since `make test` tries them on all. Without
 it, a test that an extra is missing for fails.
 """
 
@@ -131,7 +131,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for function in functions:
             if getattr(function, "is_hypothesis_test", False):
                 own: settings = getattr(function, _SETTINGS, settings.default)
-                setattr(function, _SETTINGS, settings(own, max_examples=max(own.max_examples // 4, 5)))
+                setattr(function, _SETTINGS, settings(own, max_examples=max(own.max_examples // 10, 5)))
 
 
 def _lacks_extra(config: pytest.Config, text: str) -> str:
