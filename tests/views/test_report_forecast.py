@@ -113,7 +113,9 @@ def test_a_range_ends_at_the_limit_of_time_and_needs_simulations() -> None:
     for event in log[:20]:
         state.apply(event)
     left_s = 30.0 - state.wall_s(state.last_at)
-    assert time_left(state, state.last_at) == TimeLeft(left_s, left_s, left_s)
+    limited = time_left(state, state.last_at)
+    assert limited is not None
+    assert (limited.left_s, limited.low_s, limited.high_s) == pytest.approx((left_s, left_s, left_s))
     state.limits = dataclasses.replace(state.limits, max_trials=None)
     found = time_left(state, state.last_at)
     assert (found.left_s, found.range_s) == (left_s, None)
