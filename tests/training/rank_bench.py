@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -75,6 +75,15 @@ class Bench:
         channel.send(run_segment(train, replace(self.order, **changes), channel))
         return channel.said
 
+    def pausing(self, train: Train, horizon: int, **changes: Any) -> list[Said]:
+        """Trains a segment per epoch up to the horizon; each but the last one pauses, and the next one resumes."""
+        run = self.inline if self.order.num_devices == 1 else self.segment
+        found: list[Said] = []
+        for epoch in range(1, horizon + 1):
+            resume = self.resume(found[-1], epoch) if found else {}
+            found.append(run(train, {epoch: "pause" if epoch < horizon else "stop"}, **changes, **resume))
+        return found
+
     def resume(self, said: Said, segment: int) -> dict[str, Any]:
         """Returns the changes that make the next segment resume from what the last one saved."""
         return {"checkpoint": said.saved.path, "resource": said.saved.resource, "segment": segment}
@@ -119,6 +128,11 @@ def _answer(ranks: list[Rank], script: Script) -> Said:
                     break
                 if isinstance(message, Report):
                     rank.answer(VerdictMessage(script.get(message.resource, "continue"), "as the script says"))
+
+
+def reported(segments: Iterable[Said]) -> list[tuple[int, dict[str, float]]]:
+    """Returns the resource and the metrics of each report."""
+    return [(report.resource, dict(report.metrics)) for said in segments for report in said.of(Report)]
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

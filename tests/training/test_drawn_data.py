@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from rank_bench import Bench, Said, differences
+from rank_bench import Bench, Said, differences, reported
 from tiny_training import TinyNet, rows
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
 
-from lightning_hwtune.training.channel import Note, Report
+from lightning_hwtune.training.channel import Note
 from lightning_hwtune.training.resume import attributes
 from lightning_hwtune.training.trial import Trial
 
@@ -146,15 +146,8 @@ def _compare(bench: Bench, net: Any, every: int) -> tuple[list[str], list[Said]]
         trial.fit(net(), val_dataloaders=rows(4), num_sanity_val_steps=0, logger=False, **reload)
 
     whole = bench.inline(train, {HORIZON: "stop"})
-    said = [bench.inline(train, {1: "pause"})]
-    for number in range(2, HORIZON + 1):
-        end = {number: "pause" if number < HORIZON else "stop"}
-        said.append(bench.inline(train, end, **bench.resume(said[-1], number)))
-    return differences(_values([whole]), _values(said)), said
-
-
-def _values(said: list[Said]) -> list[Any]:
-    return [(report.resource, dict(report.metrics)) for each in said for report in each.of(Report)]
+    said = bench.pausing(train, HORIZON)
+    return differences(reported([whole]), reported(said)), said
 
 
 @pytest.mark.parametrize("every", [1, 2])

@@ -99,10 +99,7 @@ def test_a_resumed_fit_continues_with_the_restored_values(bench: Bench, net: typ
         fit(trial, net(), *([] if callback is None else [callback()]), train=rows(12))
 
     whole = bench.inline(train, {HORIZON: "stop"})
-    segments = [bench.inline(train, {1: "pause"})]
-    for number in range(2, HORIZON + 1):
-        resume = bench.resume(segments[-1], number)
-        segments.append(bench.inline(train, {number: "pause" if number < HORIZON else "stop"}, **resume))
+    segments = bench.pausing(train, HORIZON)
     reports = [report for said in segments for report in said.of(Report)]
     assert len(reports) == HORIZON
     assert differences([r.metrics for r in whole.of(Report)], [r.metrics for r in reports]) == []

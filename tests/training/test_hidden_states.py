@@ -199,10 +199,7 @@ def _of(net: type[Net], *callbacks: Any) -> Any:
 )
 def test_it_is_equal_after_pauses(bench: Bench, train: Any) -> None:
     whole = bench.inline(train, {HORIZON: "stop"})
-    segments = [bench.inline(train, {1: "pause"})]
-    for number in range(2, HORIZON + 1):
-        resume = bench.resume(segments[-1], number)
-        segments.append(bench.inline(train, {number: "pause" if number < HORIZON else "stop"}, **resume))
+    segments = bench.pausing(train, HORIZON)
     reports = [report for said in segments for report in said.of(Report)]
     assert len(reports) == HORIZON
     assert differences([r.metrics for r in whole.of(Report)], [r.metrics for r in reports]) == []

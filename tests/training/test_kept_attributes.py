@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +10,11 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from rank_bench import Bench, Said, differences
+from rank_bench import Bench, differences, reported
 from tiny_training import TinyNet, rows
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_hwtune.training.channel import Note, Report
+from lightning_hwtune.training.channel import Note
 from lightning_hwtune.training.resume import attributes
 from lightning_hwtune.training.trial import Trial
 
@@ -104,18 +103,6 @@ def fit(trial: Trial, net: Any, *, sanity: int = 0) -> None:
     trial.fit(net, DataLoader(Counting(), 4), rows(4), callbacks=[Best()], num_sanity_val_steps=sanity, logger=False)
 
 
-def _values(said: list[Said]) -> list[Any]:
-    return [(report.resource, dict(report.metrics)) for each in said for report in each.of(Report)]
-
-
-def _segments(bench: Bench, train: Callable[[Trial], None]) -> list[Said]:
-    segments = [bench.inline(train, {1: "pause"})]
-    for number in range(2, HORIZON + 1):
-        resume = bench.resume(segments[-1], number)
-        segments.append(bench.inline(train, {number: "pause" if number < HORIZON else "stop"}, **resume))
-    return segments
-
-
 @pytest.mark.parametrize("sanity", [0, 1])
 @pytest.mark.parametrize("net", [Remembering, Saving])
 def test_attributes_that_the_training_changes_are_kept(bench: Bench, net: type[Remembering], sanity: int) -> None:
@@ -127,7 +114,7 @@ def test_attributes_that_the_training_changes_are_kept(bench: Bench, net: type[R
         fit(trial, net(), sanity=sanity)
 
     whole = bench.inline(train, {HORIZON: "stop"})
-    assert differences(_values([whole]), _values(_segments(bench, train))) == []
+    assert differences(reported([whole]), reported(bench.pausing(train, HORIZON))) == []
 
 
 def test_a_checkpoint_has_only_what_changed_and_can_be_read_without_trust(bench: Bench) -> None:

@@ -11,12 +11,12 @@ import lightning.pytorch as L
 import numpy as np
 import pytest
 import torch
-from rank_bench import Bench, Said, differences
+from rank_bench import Bench, differences, reported
 from tiny_training import TinyNet, rows
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics import Metric
 
-from lightning_hwtune.training.channel import Note, Report
+from lightning_hwtune.training.channel import Note
 from lightning_hwtune.training.resume.attributes import Attributes
 from lightning_hwtune.training.trial import Trial
 
@@ -30,10 +30,6 @@ def _fit(trial: Trial, net: Any, data: Any = None) -> None:
     trial.fit(net, loader, rows(4), num_sanity_val_steps=0, logger=False)
 
 
-def _values(said: list[Said]) -> list[Any]:
-    return [(report.resource, dict(report.metrics)) for each in said for report in each.of(Report)]
-
-
 def _pausing_and_whole(bench: Bench, net: Any) -> tuple[list[Any], list[Any]]:
     bench.order = replace(bench.order, metrics=("val_loss",), max_resource=HORIZON)
 
@@ -41,11 +37,8 @@ def _pausing_and_whole(bench: Bench, net: Any) -> tuple[list[Any], list[Any]]:
         _fit(trial, net())
 
     whole = bench.inline(train, {HORIZON: "stop"})
-    said = [bench.inline(train, {1: "pause"})]
-    for number in range(2, HORIZON + 1):
-        end = {number: "pause" if number < HORIZON else "stop"}
-        said.append(bench.inline(train, end, **bench.resume(said[-1], number)))
-    return _values(said), _values([whole])
+    said = bench.pausing(train, HORIZON)
+    return reported(said), reported([whole])
 
 
 class Sharing(TinyNet):

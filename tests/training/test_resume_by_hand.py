@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.fabric import Fabric
-from rank_bench import Bench, Said, ScriptedChannel, differences
+from rank_bench import Bench, Said, ScriptedChannel, differences, reported
 
 from lightning_hwtune.errors import ArgumentError
 from lightning_hwtune.training.channel import Report
@@ -94,15 +94,11 @@ def _compare(bench: Bench, train: Callable[..., None], **changes: Any) -> list[s
     """Returns the differences between a whole loop and one that pauses after each epoch."""
     run = bench.inline if bench.order.num_devices == 1 else bench.segment
     whole = run(train, {HORIZON: "stop"}, **changes)
-    segments = [run(train, {1: "pause"}, **changes)]
-    for number in range(2, HORIZON + 1):
-        resume = bench.resume(segments[-1], number)
-        segments.append(run(train, {number: "pause" if number < HORIZON else "stop"}, **changes, **resume))
-    return differences(_values([whole]), _values(segments))
+    return differences(_values([whole]), _values(bench.pausing(train, HORIZON, **changes)))
 
 
 def _values(segments: list[Said]) -> list[tuple[int, dict[str, float]]]:
-    values = [(report.resource, dict(report.metrics)) for said in segments for report in said.of(Report)]
+    values = reported(segments)
     assert [resource for resource, _ in values] == list(range(1, HORIZON + 1)), [said.ended for said in segments]
     return values
 

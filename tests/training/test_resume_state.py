@@ -24,7 +24,7 @@ from lightning.pytorch.callbacks import (
     StochasticWeightAveraging,
 )
 from lightning.pytorch.utilities import CombinedLoader
-from rank_bench import Bench, Said, ScriptedChannel, differences
+from rank_bench import Bench, Said, ScriptedChannel, differences, reported
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Sampler, Subset, WeightedRandomSampler
 
 from lightning_hwtune.errors import CheckpointError
@@ -131,13 +131,9 @@ def fit(trial: Trial, training: Any, net: Any = None, **kwargs: Any) -> Any:
 def compare(bench: Bench, train: Callable[[Trial], Any], **changes: Any) -> list[str]:
     """Returns the differences between a whole training and one that pauses after each epoch."""
     whole, paused = _elsewhere(bench, "whole"), _elsewhere(bench, "paused")
-    of_whole, of_paused = ((b.inline if bench.order.num_devices == 1 else b.segment) for b in (whole, paused))
+    of_whole = whole.inline if bench.order.num_devices == 1 else whole.segment
     a = of_whole(train, {HORIZON: "stop"}, **changes)
-    segments = [of_paused(train, {1: "pause"}, **changes)]
-    for number in range(2, HORIZON + 1):
-        resume = paused.resume(segments[-1], number)
-        segments.append(of_paused(train, {number: "pause" if number < HORIZON else "stop"}, **changes, **resume))
-    return differences(_outcome([a]), _outcome(segments))
+    return differences(_outcome([a]), _outcome(paused.pausing(train, HORIZON, **changes)))
 
 
 def _elsewhere(bench: Bench, folder: str) -> Bench:
@@ -149,7 +145,7 @@ def _elsewhere(bench: Bench, folder: str) -> Bench:
 def _outcome(segments: list[Said]) -> dict[str, Any]:
     """Returns the reports of all segments and the last checkpoint's content."""
     checkpoint = torch.load(segments[-1].saved.path, weights_only=True)
-    reports = [(report.resource, dict(report.metrics)) for said in segments for report in said.of(Report)]
+    reports = reported(segments)
     assert [resource for resource, _ in reports] == list(range(1, HORIZON + 1)), [said.ended for said in segments]
     return {"reports": reports, "checkpoint": checkpoint}
 
