@@ -57,7 +57,6 @@ class Attributes:
         self._digests = FirstDigests()
         self._objects: dict[str, Any] = {}  # the lists, tensors and so on at the second time
         self._large: dict[str, Any] = {}  # what is known of those that are too large
-        self._unchecked: dict[str, str] = {}  # the digests before the sanity check
         self._given: dict[str, Any] = {}  # the restored values
         self._new: set[str] = set()  # those to which the training had assigned another object before this fit
 
@@ -79,11 +78,11 @@ class Attributes:
 
     def check_begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the values before the sanity check; a resumed fit has none."""
-        self._unchecked = _digests(_owners(roots))
+        self._digests.check_begins(_digests(_owners(roots)))
 
     def check_ended(self, roots: Mapping[str, Any]) -> None:
         """Notes which values the sanity check has changed."""
-        self._digests.note_check(self._unchecked, _digests(_owners(roots)))
+        self._digests.check_ended(_digests(_owners(roots)))
 
     def state(self, roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
         """Returns the attributes that the training has changed, by place."""

@@ -22,6 +22,7 @@ class FirstDigests:
     def __init__(self) -> None:
         self._begun: list[Mapping[str, str]] = []  # at the beginning of this fit
         self._first: dict[str, list[str]] = {}  # at the beginning of the trial, of the values that were restored
+        self._before_check: Mapping[str, str] = {}  # of all values
         self._unchecked: dict[str, str] = {}  # before the sanity check, of the values that it changed
 
     @property
@@ -38,8 +39,13 @@ class FirstDigests:
         """Notes the digests of all values at the next of both times."""
         self._begun.append(digests)
 
-    def note_check(self, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """Notes the digests of all values before and after the sanity check, which a resumed fit does not have."""
+    def check_begins(self, digests: Mapping[str, str]) -> None:
+        """Notes the digests of all values before the sanity check, which a resumed fit does not have."""
+        self._before_check = digests
+
+    def check_ended(self, after: Mapping[str, str]) -> None:
+        """Notes which values the sanity check has changed, by the digests of all values."""
+        before, self._before_check = self._before_check, {}
         changed = (key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         self._unchecked = {key: before.get(key, _ABSENT) for key in changed}
 

@@ -19,7 +19,8 @@ __all__ = ["FirstHooks"]
 class FirstHooks:
     """What the hooks before the first epoch of one fit set. Strategies that restore weights later are left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_resumed: bool) -> None:
+        self._is_resumed = is_resumed
         self._before: dict[str, Any] = {}  # fingerprints before the hooks
         self._set: dict[str, Any] = {}  # fingerprints of what they set in the trial's first segment
         self._kept: dict[str, Any] = {}  # restored values of these
@@ -37,13 +38,15 @@ class FirstHooks:
 
     def _note(self, values: Iterator[tuple[str, Any]]) -> None:
         for key, value in values:
+            if self._is_resumed and key not in self._set:
+                continue
             self._before[key] = _fingerprint(value)
-            if key in self._set:
+            if self._is_resumed:
                 self._kept[key] = value.detach().clone() if isinstance(value, torch.Tensor) else value
 
-    def ended(self, trainer: Any, pl_module: Any, *, is_resumed: bool) -> None:
+    def ended(self, trainer: Any, pl_module: Any) -> None:
         """Notes what the hooks have set; in a resumed fit, restores what they have set again."""
-        if is_resumed:
+        if self._is_resumed:
             self._restore(trainer, pl_module)
         elif self._before:
             values = (*_tensors(pl_module), *_settings(trainer))

@@ -38,7 +38,6 @@ class HiddenStates:
 
     def __init__(self) -> None:
         self._digests = FirstDigests()
-        self._unchecked: dict[str, str] = {}  # before the sanity check
 
     def begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the states before the sanity check and before the first epoch of this fit."""
@@ -47,11 +46,11 @@ class HiddenStates:
 
     def check_begins(self, roots: Mapping[str, Any]) -> None:
         """Notes the states before the sanity check; a resumed fit has none."""
-        self._unchecked = _digests(roots)
+        self._digests.check_begins(_digests(roots))
 
     def check_ended(self, roots: Mapping[str, Any]) -> None:
         """Notes which states the sanity check has changed."""
-        self._digests.note_check(self._unchecked, _digests(roots))
+        self._digests.check_ended(_digests(roots))
 
     def state(self, roots: Mapping[str, Any], segment: ActiveSegment) -> dict[str, Any]:
         """Returns the states that the training has changed, by place."""

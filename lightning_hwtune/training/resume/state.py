@@ -47,7 +47,7 @@ class ResumeState:
         self._reload = LoaderReload(segment.order)
         self._attributes = Attributes()
         self._hidden = HiddenStates()
-        self._first_hooks = FirstHooks()
+        self._first_hooks = FirstHooks(is_resumed=self._is_resumed)
         self._restored: Mapping[str, Any] = {}
         self._end_check: Callable[[], None] | None = None  # called at the end of the sanity check
         self._has_begun = False
@@ -137,7 +137,7 @@ class ResumeState:
                 roots = lightning_state.user_objects(trainer, pl_module)
                 self._begins(roots)
                 note_shared(roots, self._segment)
-                self._first_hooks.ended(trainer, pl_module, is_resumed=False)
+                self._first_hooks.ended(trainer, pl_module)
         self._has_begun, self._restored = True, {}
 
     def on_train_batch_start(self, trainer: Any, batch_idx: int) -> None:
@@ -182,7 +182,7 @@ class ResumeState:
 
     def _restore(self, trainer: Any, pl_module: Any) -> None:
         saved, order = self._restored, self._segment.order
-        self._first_hooks.ended(trainer, pl_module, is_resumed=True)
+        self._first_hooks.ended(trainer, pl_module)
         pruning.restore_pruning(trainer, pl_module, saved.get("pruning", {}))
         self._restore_metrics(trainer, pl_module)
         self._restore_attributes(trainer, pl_module)
