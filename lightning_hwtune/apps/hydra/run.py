@@ -155,8 +155,14 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
         keep_digest(study.dir, digest)
     for file, text in ((_APP_CONFIG, text_of(jobs.example)), (_APP_OPTIONS, OmegaConf.to_yaml(jobs.options))):
         if file == _APP_CONFIG or jobs.options:
-            name_key, storage = "hydra.sweeper.study_name", settings.storage
-            refuse_changed(study, file, text, searched=search.always, name_key=name_key, storage=storage)
+            refuse_changed(
+                study,
+                file,
+                text,
+                searched=search.always,
+                name_key="hydra.sweeper.study_name",
+                storage=settings.storage,
+            )
     given_to_hydra = unresolved(config.hydra.overrides, "hydra")  # interpolations in them have a value only in a job
     app = HydraApp(
         command=command,

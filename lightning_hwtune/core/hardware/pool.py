@@ -103,14 +103,20 @@ class Pool(Given):
         if is_several and per_device != 1:
             hint = "A trial on rented nodes has its devices to itself. Leave `per_device` out, or use one node."
             raise ArgumentError("Pool.per_device", per_device, "1, because the pool has several nodes", hint=hint)
-        object.__setattr__(self, "accelerator", accelerator)
-        object.__setattr__(self, "devices", devices)
-        object.__setattr__(self, "usd_per_device_hour", usd_per_device_hour)
-        object.__setattr__(self, "threads_per_device", threads_per_device)
-        object.__setattr__(self, "instance", found)
-        object.__setattr__(self, "per_device", per_device)
-        object.__setattr__(self, "spot", spot)
-        object.__setattr__(self, "nodes", nodes)
+        self._set(
+            accelerator=accelerator,
+            devices=devices,
+            usd_per_device_hour=usd_per_device_hour,
+            threads_per_device=threads_per_device,
+            instance=found,
+            per_device=per_device,
+            spot=spot,
+            nodes=nodes,
+        )
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     def _set_kinds(
         self, kinds: tuple[Nodes, ...], threads_per_device: int, per_device: int | str, *, spot: bool
@@ -120,18 +126,16 @@ class Pool(Given):
             raise ArgumentError("Pool.per_device", per_device, "1, because the pool has several nodes", hint=hint)
         prices = [price_of(kind.type, None, threads_per_device, spot=spot) for kind in kinds]
         has_price = any(prices) or kinds[0].type.name != NODE
-        values = {
-            "accelerator": accelerator_of(kinds[0].type, "auto"),
-            "devices": max(kind.n_devices for kind in kinds),
-            "usd_per_device_hour": max(prices) if has_price else None,
-            "threads_per_device": threads_per_device,
-            "instance": None,
-            "per_device": 1,
-            "spot": spot,
-            "nodes": kinds,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+        self._set(
+            accelerator=accelerator_of(kinds[0].type, "auto"),
+            devices=max(kind.n_devices for kind in kinds),
+            usd_per_device_hour=max(prices) if has_price else None,
+            threads_per_device=threads_per_device,
+            instance=None,
+            per_device=1,
+            spot=spot,
+            nodes=kinds,
+        )
 
     @property
     def kinds(self) -> tuple[Nodes, ...]:
