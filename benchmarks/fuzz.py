@@ -97,7 +97,7 @@ def _place(error: BaseException) -> str:
     return f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
 
 
-def _work(surface: str, seed: int, first: int, n: int, pipe: Connection) -> None:
+def _work(surface: str, seed: int, first: int, n: int, hang_s: float, pipe: Connection) -> None:
     """Tries inputs number `first` to `n` and sends the outcome of each."""
     warnings.simplefilter("ignore")
     sink = io.StringIO()
@@ -109,23 +109,32 @@ def _work(surface: str, seed: int, first: int, n: int, pipe: Connection) -> None
             rng = random.Random(f"{seed}/{surface}/{number}")
             pipe.send((number, "begins", ""))
             what, call, sensible = SURFACES[surface][1](rng, Path(name))
-            outcome, details = judged(call, sensible)
+            outcome, details = judged(call, sensible, hang_s)
             pipe.send((number, outcome, f"{what} -> {details}"))
     pipe.close()
 
 
-def _tried(surface: str, seed: int, n: int) -> Iterator[tuple[str, str]]:
-    """Yields outcome and details of every input; if a process hangs it is killed, and a new one continues."""
+def _tried(surface: str, seed: int, n: int, hang_s: float = HANG_S) -> Iterator[tuple[str, str]]:
+    """Yields outcome and details of every input; if a process hangs it is killed, and a new one continues.
+
+    Args:
+        surface: the interface that is tried.
+        seed: decides the inputs.
+        n: how many.
+        hang_s: how long an input may take, in seconds. On a machine that others use, a few seconds may pass before
+            the process gets a processor at all.
+    """
     first = 0
     while first < n:
         ours, theirs = multiprocessing.Pipe(duplex=False)
-        worker = multiprocessing.get_context("fork").Process(target=_work, args=(surface, seed, first, n, theirs))
+        arguments = (surface, seed, first, n, hang_s, theirs)
+        worker = multiprocessing.get_context("fork").Process(target=_work, args=arguments)
         worker.start()
         theirs.close()
         number, details, patience = first, "", IMPORTS_S
         try:
             while ours.poll(patience):
-                patience = HANG_S + GRACE_S
+                patience = hang_s + GRACE_S
                 number, outcome, details = ours.recv()
                 if outcome != "begins":
                     first = number + 1
