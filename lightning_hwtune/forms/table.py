@@ -347,6 +347,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "address": optional(text("the address of a cluster of Ray, such as '10.0.0.1:6379', or None")),
         "per_node": optional(mapping("a mapping such as {'a100': 1}, or None")),
         "labels": optional(mapping("a mapping such as {'ray.io/accelerator-type': 'H100'}, or None")),
+        "per_type": optional(mapping("a mapping such as {'p3.16xlarge': {'v100': 1}}, or None")),
         "timeout": DURATION,
     },
     "EarlierTask": {"name": text()},

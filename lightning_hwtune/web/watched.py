@@ -22,8 +22,8 @@ from lightning_hwtune.web.rows import about, curve_texts, segment_texts, trial_t
 
 __all__ = ["Position", "Watched", "front_answer"]
 
-_PATIENCE = 40.0  # an answer that took a second is made again after so many seconds
-_SECONDS_S = 2.0  # how often answers with seconds in them are made again while the study runs
+_PATIENCE = 60.0  # an answer that took a second is made again after so many seconds
+_SECONDS_S = 3.0  # how often answers with seconds in them are made again while the study runs
 _BEAT_S = 5.0  # how often it is looked whether a process runs the study, if no file has changed
 _LONGEST_GAP = 5000  # events; a page that has missed more is sent the whole study again
 

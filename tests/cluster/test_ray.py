@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from agent_bench import Cluster, epochs, is_alive, study_text, until
 from ray_bench import ENVIRON, RayNodes, ray_cluster
 
-from lightning_hwtune import Pool, RayCluster, Study
+from lightning_hwtune import Nodes, Pool, RayCluster, Study
 from lightning_hwtune.core import events as ev
 from lightning_hwtune.engine.agents.ray_cluster import RayLauncher, lacking
 from lightning_hwtune.engine.executor import Cluster as ClusterProtocol
@@ -93,6 +93,49 @@ def test_a_study_survives_a_lost_node_and_its_own_death_and_finds_the_values_of_
     assert values(folder.parent) == values(cluster.folder / "local")
 
 
+@pytest.mark.training
+@pytest.mark.slow
+def test_trials_train_on_the_instance_type_whose_resource_in_ray_is_given(cluster: Cluster, ray: RayNodes) -> None:
+    """Each type is on one Ray node only, so a study whose agents asked for the same resource would have one node."""
+    ray.add("v100", "t4")
+    pool = """hwt.Pool(nodes=[
+        hwt.Nodes(1, instance=hwt.InstanceType("fast", 9.0, vcpus=1)),
+        hwt.Nodes(1, instance=hwt.InstanceType("slow", 1.0, vcpus=1)),
+    ])"""
+    options = "per_type={'fast': {'v100': 1}, 'slow': {'t4': 1}}"
+    name = script(cluster, "two_types", f"hwt.RayCluster(address={ray.address!r}, {options})", pool)
+    path = cluster.folder / name
+    path.write_text(path.read_text().replace("hwt.NumDevices(1, 2)", "hwt.NumDevices(1)").replace("(0.03, 2)", "(0.03, 1)"))
+    folder = cluster.folder / "two_types" / "digits"
+    folder.mkdir(parents=True)
+    (folder / "hold").touch()
+    study = cluster.start("two_types", name, **ENVIRON)
+    until(lambda: all({2} <= {at[1] for at in epochs(folder, trial)} for trial in (0, 1)), "two trials train")
+    (folder / "hold").unlink()
+    assert study.wait(90) == 0, cluster.said("two_types")
+    state = Study.load("digits", dir=folder.parent).state()
+    first = {segment.allocation.instance for segment in state.segments if segment.trial_id in (0, 1)}
+    assert first == {"fast", "slow"}
+    assert {str(trial.state) for trial in state.trials} == {"completed"}
+
+
+def test_a_pool_of_several_instance_types_needs_a_resource_or_label_of_ray_for_each() -> None:
+    pool = Pool(nodes=[Nodes(2, instance="p3.16xlarge"), Nodes(1, instance="g4dn.12xlarge")])
+    both = {"p3.16xlarge": {"v100": 1}, "g4dn.12xlarge": {"kind": "T4"}}
+    RayCluster(per_type=both).refuse_other_types(pool)
+    assert RayCluster(per_node={"x": 2}, labels={"zone": "a"}, per_type=both).needs("g4dn.12xlarge") == (
+        {"x": 2}, {"zone": "a", "kind": "T4"},
+    )  # fmt: skip
+    with pytest.raises(ArgumentError, match=r"per_type.*None.*none for g4dn\.12xlarge, p3\.16xlarge"):
+        RayCluster().check_here(pool)
+    with pytest.raises(ArgumentError, match=r"none for g4dn\.12xlarge"):
+        RayCluster(per_type={"p3.16xlarge": {"v100": 1}}).check_here(pool)
+    with pytest.raises(ArgumentError, match=r"p3\.2xlarge.*which has 'g4dn\.12xlarge', 'p3\.16xlarge'"):
+        RayCluster(per_type={**both, "p3.2xlarge": {"v100": 1}}).check_here(pool)
+    with pytest.raises(ArgumentError, match="which has no instance type"):
+        RayCluster(per_type=both).check_here(Pool("gpu", devices=8, nodes=2))
+
+
 @pytest.mark.slow
 def test_what_no_node_has_and_who_may_not_join_is_said(cluster: Cluster, ray: RayNodes) -> None:
     options = f"address={ray.address!r}, per_node={{'tpu': 2}}, timeout=4"
@@ -141,6 +184,13 @@ def test_a_cluster_is_compared_with_what_a_node_of_the_study_needs() -> None:
     assert lacking({"CPU": 1.0}, {}, []).endswith("Its nodes have: nothing.")
 
 
+WRONG_TYPES = (
+    {"per_type": {"p3.16xlarge": {}}},
+    {"per_type": {"p3.16xlarge": 1}},
+    {"per_type": {"p3": {"v100": True}}},
+)
+
+
 def test_a_cluster_is_given_as_an_object_or_as_a_name_with_options() -> None:
     options = {"address": "10.0.0.1:6379", "per_node": {"a100": 1}, "labels": {"kind": "big"}, "timeout": "2min"}
     found = maker_of({"name": "ray", **options})
@@ -151,6 +201,6 @@ def test_a_cluster_is_given_as_an_object_or_as_a_name_with_options() -> None:
         maker_of({"name": "ray", "adress": 1})
     with pytest.raises(ArgumentError, match="options only with the name ray"):
         maker_of({"name": "local", "per_node": {}})
-    for wrong in ({"per_node": {"a100": 0}}, {"labels": {"kind": 1}}, {"timeout": "soon"}):
+    for wrong in ({"per_node": {"a100": 0}}, {"labels": {"kind": 1}}, {"timeout": "soon"}, *WRONG_TYPES):
         with pytest.raises(ArgumentError, match=r"RayCluster\."):
             RayCluster(**wrong)

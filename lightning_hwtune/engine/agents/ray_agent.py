@@ -19,7 +19,7 @@ class RayAgent:
         """Returns the name of this host."""
         return socket.gethostname()
 
-    def serve(self, connect: tuple[str, int], key: bytes, number: int, devices: int) -> tuple[str, str]:
+    def serve(self, connect: tuple[str, int], key: bytes, number: int, devices: int, instance: str) -> tuple[str, str]:
         """Serves the study; returns the name of the agent, and why it failed. This is empty if the session has ended.
 
         Args:
@@ -27,11 +27,19 @@ class RayAgent:
             key: the secret of the study.
             number: of the actor, since several of them may be on one host.
             devices: the number of devices that the actor has.
+            instance: the instance type of its node; empty if the pool of the study has only one.
         """
         name = f"{self.place()}-{number}"
         try:
-            agent = Agent(lambda: connect, lambda: key, name=name, give_up_s=_GIVE_UP_S, devices=devices, say=self._say)
-            agent.run()
+            Agent(
+                lambda: connect,
+                lambda: key,
+                name=name,
+                give_up_s=_GIVE_UP_S,
+                devices=devices,
+                instance=instance,
+                say=self._say,
+            ).run()
         except HwTuneError as error:
             return name, str(error)
         return name, ""

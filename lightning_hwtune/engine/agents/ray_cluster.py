@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
-from lightning_hwtune.core.hardware.kinds import Nodes
+from lightning_hwtune.core.hardware.kinds import NODE, Nodes
 from lightning_hwtune.core.hardware.pool import Pool
 from lightning_hwtune.engine.agents.door import address_of
 from lightning_hwtune.engine.agents.executor import AgentsExecutor
@@ -61,12 +61,12 @@ class RayLauncher:
         pool: the devices of the study.
 
     Raises:
-        ArgumentError: the pool has nodes of several instance types.
+        ArgumentError: the pool has several instance types, and the cluster does not say which nodes are which.
         TrialError: there is no such cluster.
     """
 
     def __init__(self, cluster: RayCluster, pool: Pool) -> None:
-        _refuse_types(pool)
+        cluster.refuse_other_types(pool)
         self._cluster, self._pool = cluster, pool
         self._ray: Any = importlib.import_module("ray")
         self._is_ours = not self._ray.is_initialized()
@@ -99,26 +99,28 @@ class RayLauncher:
         if lacks := self._lacks():
             invitation.say(f"{lacks} The study waits {self.timeout_s:g} s for one, which an autoscaler may start")
 
-    def _needs(self, kind: Nodes) -> dict[str, float]:
-        """Returns the resources of a node of a kind."""
-        return {**_devices(self._pool, kind.n_devices), **(self._cluster.per_node or {})}
+    def _needs(self, kind: Nodes) -> tuple[dict[str, float], dict[str, str]]:
+        """Returns the resources and the labels of a node of a kind."""
+        resources, labels = self._cluster.needs(kind.type.name)
+        return {**_devices(self._pool, kind.n_devices), **resources}, labels
 
     def _request(self, invitation: Invitation, kind: Nodes) -> None:
         self._n_started += 1
-        needs = self._needs(kind)
+        needs, labels = self._needs(kind)
         others = {name: n for name, n in needs.items() if name not in ("CPU", "GPU")}
         options = {
             "num_cpus": needs.get("CPU", 0),
             "num_gpus": needs.get("GPU", 0),
             "resources": others or None,
-            "label_selector": dict(self._cluster.labels or {}) or None,
+            "label_selector": labels or None,
             "max_restarts": 0,
             "max_task_retries": 0,
         }
         handle = self._ray.remote(RayAgent).options(**options).remote()
         place = handle.place.remote()
         place_of_study = address_of("connect", invitation.connect)
-        serve = handle.serve.remote(place_of_study, invitation.key, self._n_started, kind.n_devices)
+        instance = kind.type.name if self._pool.types else ""
+        serve = handle.serve.remote(place_of_study, invitation.key, self._n_started, kind.n_devices, instance)
         self._actors.append(_Actor(kind, handle, place, serve))
 
     def poll(self) -> Sequence[NodeChange]:
@@ -170,13 +172,13 @@ class RayLauncher:
         for kind in self._pool.kinds:
             n_waiting = sum(actor.kind == kind and not self._is_done(actor.place) for actor in self._actors)
             if n_waiting:
-                needs = _spelled(self._needs(kind))
+                needs = _wanted(*self._needs(kind))
                 found.append(f"{counted(n_waiting, 'agents')} of {kind.count} wait in Ray for {needs}.")
         return " ".join([*found, self._lacks()]).rstrip() if found else ""
 
     def _lacks(self) -> str:
-        labels, nodes = self._cluster.labels or {}, self._ray.nodes()
-        return " ".join(filter(None, (lacking(self._needs(kind), labels, nodes) for kind in self._pool.kinds)))
+        nodes = self._ray.nodes()
+        return " ".join(filter(None, (lacking(*self._needs(kind), nodes) for kind in self._pool.kinds)))
 
     def stop(self) -> None:
         """Waits for the actors, whose agents have left, and ends those that remain."""
@@ -200,16 +202,8 @@ class RayExecutor(AgentsExecutor):
 
     @classmethod
     def check_here(cls, pool: Pool) -> None:
-        """Refuses what cannot work, before anything of a run is written.
-
-        Raises:
-            ArgumentError: the pool has no nodes, or nodes of several instance types.
-            MissingDependencyError: Ray is not installed.
-        """
-        super().check_here(pool)
-        _refuse_types(pool)
-        if importlib.util.find_spec("ray") is None:
-            raise MissingDependencyError("the executor 'ray' needs Ray: pip install 'lightning_hwtune[ray]'")
+        """Refuses what cannot work, before anything of a run is written; see `RayCluster.check_here`."""
+        RayCluster().check_here(pool)
 
     @classmethod
     def launcher(cls, setup: RunSetup) -> Launcher:
@@ -231,6 +225,10 @@ class RayCluster:
         per_node: which resources of Ray a node of the study takes, in addition to the GPUs or CPU cores of its devices,
             for example `{"a100": 1}`. They may also replace the number of cores, `{"CPU": 8}`.
         labels: which labels of Ray a node must have, for example `{"ray.io/accelerator-type": "H100"}`.
+        per_type: how to recognize the nodes of each instance type of the pool: what they take or have in addition to
+            `per_node` and `labels`. A number is a resource, and text is a label. For example
+            `{"p3.16xlarge": {"v100": 1}, "g4dn.12xlarge": {"ray.io/accelerator-type": "T4"}}`. A pool with several
+            instance types needs it.
         timeout: for how long the study waits for nodes while nothing trains: seconds, or text such as "10min"; None: no
             limit.
 
@@ -245,17 +243,26 @@ class RayCluster:
     address: str | None = None
     per_node: Mapping[str, float] | None = None
     labels: Mapping[str, str] | None = None
+    per_type: Mapping[str, Mapping[str, float | str]] | None = None
     timeout: float | str | None = 600.0
 
     abilities: ClassVar[Abilities] = AgentsExecutor.abilities
 
     def __post_init__(self) -> None:
         for name, n in (self.per_node or {}).items():
-            if isinstance(n, bool) or not isinstance(n, int | float) or not n > 0:
+            if not _is_resource(n):
                 raise ArgumentError(f"RayCluster.per_node[{name!r}]", n, "a number above 0")
         for name, value in (self.labels or {}).items():
             if not isinstance(value, str):
                 raise ArgumentError(f"RayCluster.labels[{name!r}]", value, "text")
+        for type_name, needs in (self.per_type or {}).items():
+            place = f"RayCluster.per_type[{type_name!r}]"
+            if not isinstance(needs, Mapping) or not needs:
+                raise ArgumentError(place, needs, "a mapping such as {'a100': 1} or {'kind': 'big'}")
+            for name, needed in needs.items():
+                if not isinstance(needed, str) and not _is_resource(needed):
+                    allowed = "a number above 0 for a resource, or text for a label"
+                    raise ArgumentError(f"{place}[{name!r}]", needed, allowed)
 
     @property
     def timeout_s(self) -> float:
@@ -263,8 +270,42 @@ class RayCluster:
         return parse_duration("RayCluster.timeout", self.timeout) or math.inf
 
     def check_here(self, pool: Pool) -> None:
-        """Refuses what cannot work, before anything of a run is written; see `RayExecutor.check_here`."""
-        RayExecutor.check_here(pool)
+        """Refuses what cannot work, before anything of a run is written.
+
+        Raises:
+            ArgumentError: the pool has no nodes, or instance types of which `per_type` says nothing.
+            MissingDependencyError: Ray is not installed.
+        """
+        AgentsExecutor.check_here(pool)
+        self.refuse_other_types(pool)
+        if importlib.util.find_spec("ray") is None:
+            raise MissingDependencyError("the executor 'ray' needs Ray: pip install 'lightning_hwtune[ray]'")
+
+    def refuse_other_types(self, pool: Pool) -> None:
+        """Refuses a pool whose instance types are not those of `per_type`.
+
+        Raises:
+            ArgumentError: they are not.
+        """
+        types, given = {kind.type.name for kind in pool.kinds}, self.per_type or {}
+        if pool.types and (unsaid := sorted(types - given.keys())):
+            hint = "For example RayCluster(per_type={'p3.16xlarge': {'v100': 1}, 'g4dn.12xlarge': {'t4': 1}})."
+            allowed = f"a resource or label of Ray for each instance type; there is none for {', '.join(unsaid)}"
+            raise ArgumentError("RayCluster.per_type", self.per_type, allowed, hint=hint)
+        if unknown := sorted(given.keys() - types):
+            names = "no instance type" if types == {NODE} else f"{', '.join(map(repr, sorted(types)))}"
+            raise ArgumentError("RayCluster.per_type", unknown, f"the instance types of the pool, which has {names}")
+
+    def needs(self, instance: str) -> tuple[dict[str, float], dict[str, str]]:
+        """Returns the resources and the labels of a node, in addition to its devices.
+
+        Args:
+            instance: the name of its instance type.
+        """
+        own = (self.per_type or {}).get(instance, {})
+        resources = {name: value for name, value in own.items() if not isinstance(value, str)}
+        labels = {name: value for name, value in own.items() if isinstance(value, str)}
+        return {**(self.per_node or {}), **resources}, {**(self.labels or {}), **labels}
 
     def for_run(self, setup: RunSetup) -> AgentsExecutor:
         """Returns the executor of a run."""
@@ -283,15 +324,13 @@ def lacking(needs: Mapping[str, float], labels: Mapping[str, str], nodes: Sequen
         there = node["Resources"]
         if all(there.get(name, 0) >= n for name, n in needs.items()) and plain.items() <= node["Labels"].items():
             return ""
-    wanted = _spelled(needs) + (f" and the labels {_spelled(plain)}" if plain else "")
+    wanted = _wanted(needs, plain)
     found = sorted({_spelled(_shown(node["Resources"])) for node in alive} - {""})
     return f"No node of the Ray cluster has {wanted}. Its nodes have: {'; '.join(found) or 'nothing'}."
 
 
-def _refuse_types(pool: Pool) -> None:
-    if pool.types:
-        hint = "Ray does not know which type a machine has: start the agents with `hwtune agent --instance`."
-        raise ArgumentError("Pool.nodes", sorted(pool.types), "nodes of one instance type in Ray", hint=hint)
+def _is_resource(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _devices(pool: Pool, n_devices: int) -> dict[str, float]:
@@ -305,6 +344,10 @@ def _shown(resources: Mapping[str, float]) -> dict[str, float]:
     """Returns the resources that users know, without memory and Ray's own."""
     hidden = ("memory", "object_store_memory")
     return {name: n for name, n in resources.items() if name not in hidden and not name.startswith("node:")}
+
+
+def _wanted(needs: Mapping[str, float], labels: Mapping[str, str]) -> str:
+    return _spelled(needs) + (f" and the labels {_spelled(labels)}" if labels else "")
 
 
 def _spelled(resources: Mapping[str, object]) -> str:
