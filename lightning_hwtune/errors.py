@@ -51,6 +51,7 @@ __all__ = [
 
 
 _MAX_SHOWN = 400  # characters of a value in a message
+_LEAST_LIKENESS, _LEAST_LETTERS = 0.6, 3  # share of equal letters, and letters that a beginning must have
 
 
 class HwTuneError(Exception):
@@ -204,10 +205,19 @@ def _ended(text: str) -> str:
 
 
 def nearest(name: object, known: Iterable[object]) -> str:
-    """Returns "; did you mean 'x'?" with the closest known name, or an empty string if none is close."""
+    """Returns "; did you mean 'x'?" with the closest known name, or an empty string if none is close.
+
+    A name is close if few letters differ, apart from capitals, or if it begins with the given letters.
+    """
     if not isinstance(name, str) or len(name) > _MAX_SHOWN:
         return ""
-    close = difflib.get_close_matches(name, [item for item in known if isinstance(item, str)], n=1, cutoff=0.6)
+    names = [item for item in known if isinstance(item, str)]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=_LEAST_LIKENESS)
+    if not close:
+        lowered = {item.lower(): item for item in reversed(names)}
+        begun = [item for item in lowered if len(name) >= _LEAST_LETTERS and item.startswith(name.lower())]
+        found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=_LEAST_LIKENESS) or begun
+        close = [lowered[item] for item in found[:1]]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

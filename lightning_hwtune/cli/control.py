@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -46,12 +47,10 @@ def stop(trial: Trials = None, dir: Dir = DIR, study: Name = None, storage: Stor
 
 def enqueue(config: Config, dir: Dir = DIR, study: Name = None, storage: Storage = None) -> None:  # noqa: A002
     """Enqueue a configuration: the study tries it before those of its searcher. The study may be running."""
-    from lightning_hwtune.cli.arguments import check_overrides
     from lightning_hwtune.cli.study_selection import choose
     from lightning_hwtune.requesting import enqueue as ask
-    from lightning_hwtune.settings import parse_overrides
 
-    given = {item.key: item.value for item in parse_overrides(check_overrides(config))}
+    given = _values(config)
     chosen = choose(dir, study, storage)
     name = chosen.study.name
     if not ask(chosen, given):
@@ -60,3 +59,18 @@ def enqueue(config: Config, dir: Dir = DIR, study: Name = None, storage: Storage
         typer.echo(f"asked study {name} to try it next")
     else:
         typer.echo(f"study {name} is not running; it tries the configuration first when it continues")
+
+
+def _values(words: Sequence[str]) -> dict[str, Any]:
+    """Returns the value of each parameter. Words other than NAME=VALUE are an error in the command line."""
+    from lightning_hwtune.cli.arguments import check_overrides
+    from lightning_hwtune.settings import parse_overrides
+
+    found = dict[str, Any]()
+    for item in parse_overrides(check_overrides(words)):
+        if item.action != "change":
+            raise typer.BadParameter(f"{item.text!r} begins with + or ~; write {item.key}=VALUE")
+        if item.key in found:
+            raise typer.BadParameter(f"there are two values for {item.key}; give one")
+        found[item.key] = item.value
+    return found

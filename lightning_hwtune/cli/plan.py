@@ -23,7 +23,7 @@ from lightning_hwtune.cli.plan_inputs import (
     training,
 )
 from lightning_hwtune.cli.plan_output import plan_document, plan_rows, print_plans, shown_row
-from lightning_hwtune.errors import ArgumentError, StorageError
+from lightning_hwtune.errors import ArgumentError, StorageError, nearest
 from lightning_hwtune.text import counted
 from lightning_hwtune.views.study_location import short_path
 
@@ -327,7 +327,8 @@ def _policy(given: str | None, options: Sequence[Option]) -> str | None:
     known = list(dict.fromkeys(option.policy for option in options))
     if name not in known:
         hint = "A SEER-style plan needs --deadline and, for rented nodes, --budget, and enough of them for one trial."
-        raise ArgumentError("--policy", given, " or ".join(known).replace("fixed pool", "pool"), hint=hint)
+        names = ["pool" if policy == "fixed pool" else policy for policy in known]
+        raise ArgumentError("--policy", given, f"{' or '.join(names)}{nearest(given, names)}", hint=hint)
     return name
 
 

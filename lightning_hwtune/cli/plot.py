@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lightning_hwtune.cli.arguments import DIR, Dir, Name, Out, Storage
+from lightning_hwtune.errors import nearest
 from lightning_hwtune.forms.table import FIGURE_NAMES
 
 __all__ = ["plot"]
@@ -15,7 +16,8 @@ __all__ = ["plot"]
 def _figure(given: str) -> str:
     """Returns the name of a figure; another one is an error in the command line."""
     if given not in FIGURE_NAMES:
-        raise typer.BadParameter(f"{given!r} is not a figure; the figures are {', '.join(FIGURE_NAMES)}")
+        near = nearest(given, FIGURE_NAMES)
+        raise typer.BadParameter(f"{given!r} is not a figure; the figures are {', '.join(FIGURE_NAMES)}{near}")
     return given
 
 

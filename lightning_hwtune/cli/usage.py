@@ -152,7 +152,8 @@ def _bad_value(command: Any, ctx: Any, words: Sequence[str], parameter: Any, rea
     if isinstance(given, list | tuple) and len(given) == 1:
         given = given[0]
     if not _is_listed(command, parameter):
-        return f"`{_name(parameter)}` is {shown(given)}: {reason.removeprefix('Value error, ').rstrip('.')}."
+        why = reason.removeprefix("Value error, ").rstrip(".")
+        return f"`{_name(parameter)}` is {shown(given)}: {why}{'' if why.endswith('?') else '.'}"
     hint = _about(command, parameter).strip()
     if issubclass(kind, enum.Enum):
         hint = nearest(str(given).lower(), [item.value for item in kind]).removeprefix("; ")

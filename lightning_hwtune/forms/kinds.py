@@ -49,7 +49,14 @@ _RATIO = re.compile(r"\d{1,15}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,2})?(?:/\d{1,15})?
 
 
 class Refused(Exception):
-    """The value does not have the form; the text is a hint, or empty."""
+    """The value does not have the form; the text is a hint, or empty.
+
+    `word` is the text that is not one of the `names`, if words are allowed: the value itself, or a part of it.
+    """
+
+    def __init__(self, hint: str = "", *, word: str = "", names: tuple[str, ...] = ()) -> None:
+        super().__init__(hint)
+        self.word, self.names = word, names
 
 
 @final
@@ -62,7 +69,6 @@ class Form:
         allowed: the full description for messages, e.g. "a positive integer".
         accept: returns the value as plain Python, or raises `Refused`.
         hint: advice for messages.
-        names: the allowed words, for "did you mean".
         schema: the same as a JSON schema, for editors; it may allow more.
     """
 
@@ -70,7 +76,6 @@ class Form:
     allowed: str
     accept: Callable[[Any], Any]
     hint: str = ""
-    names: tuple[str, ...] = ()
     schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def read(self, argument: str, value: object) -> Any:
@@ -83,7 +88,7 @@ class Form:
             with reading(argument, value, self.allowed):
                 return self.accept(value)
         except Refused as refusal:
-            near = nearest(value, self.names) if isinstance(value, str) else ""
+            near = nearest(refusal.word, refusal.names)
             hint = " ".join(filter(None, (str(refusal), self.hint)))
             raise ArgumentError(argument, value, f"{self.allowed}{near}", hint=hint) from None
 
@@ -239,13 +244,15 @@ def one_of(*names: str, **renamed: str) -> Form:
     """One of these words; `renamed` maps other words to them."""
 
     def accept(value: Any) -> str:
-        if not isinstance(value, str) or (value not in names and value not in renamed):
+        if not isinstance(value, str):
             raise Refused
+        if value not in names and value not in renamed:
+            raise Refused(word=value, names=(*names, *renamed))
         return renamed.get(value, str.__str__(value))
 
     words = [*map(repr, names[:-1])]
     allowed = f"{', '.join(words)} or {names[-1]!r}" if words else repr(names[-1])
-    return Form("text", allowed, accept, names=names, schema={"enum": [*names, *renamed]})
+    return Form("text", allowed, accept, schema={"enum": [*names, *renamed]})
 
 
 def path() -> Form:
@@ -299,7 +306,13 @@ def or_word(word: str, form: Form) -> Form:
     """The form, or this word."""
 
     def accept(value: Any) -> Any:
-        return word if isinstance(value, str) and value == word else form.accept(value)
+        if isinstance(value, str) and value == word:
+            return word
+        try:
+            return form.accept(value)
+        except Refused as refusal:
+            given = value if isinstance(value, str) else refusal.word
+            raise Refused(str(refusal), word=given, names=(word, *refusal.names)) from None
 
     kind = form.kind if "text" in form.kind else f"{form.kind} or text"
     joint = ", " if form.may_be_none else " or "

@@ -56,7 +56,7 @@ def stalled_after(text: str) -> tuple[int, float]:
     """Returns the number of trials and the share of growth that `stop_when` describes."""
     found = _STALLED.fullmatch(text)
     if found is None:
-        raise Refused
+        raise Refused(word=text.partition(":")[0], names=() if text.startswith("stalled:") else ("stalled",))
     return int(found[1] or _STALLED_TRIALS), float(found[2]) if found[2] else _STALLED_SHARE
 
 

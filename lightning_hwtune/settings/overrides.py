@@ -8,6 +8,8 @@ parameter with this name.
 from __future__ import annotations
 
 import itertools
+import re
+import shlex
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from lightning_hwtune.names import refuse_unknown_keys
 __all__ = ["Override", "apply_overrides", "parse_overrides"]
 
 _FORMS = "'key=value', '+key=value' for a new entry, '++key=value' for either, or '~key' to remove one"
+_KEY = re.compile(r"[+~]{0,2}[\w./-]+")
 _MAX_DEPTH = 20  # the time of Hydra's parser grows at least with the square of the depth
 _NAMED = ("scheduler", "searcher", "allocation")  # `tpe` is short for `{name: tpe}`
 _MAPPINGS = (*_NAMED, "pool")  # created when an override uses one that is not there
@@ -52,8 +55,21 @@ def parse_overrides(texts: Sequence[str]) -> list[Override]:
         return []
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
+    _check_written(texts)
     parser = OverridesParser.create()
     return [_parse(parser, text) for text in texts]
+
+
+def _check_written(texts: Sequence[str]) -> None:
+    """Refuses a key without a value, and says what to write."""
+    for text, after in itertools.zip_longest(texts, texts[1:], fillvalue=""):
+        if "=" in text or text.startswith("~"):
+            continue
+        key, colon, value = text.partition(":")
+        if not colon and after and "=" not in after and not after.startswith(("~", "+")):
+            raise ArgumentError("override", f"{key} {after}", "one word", hint=f"Write {key}={after}, without a space.")
+        hint = f"Write {key}={value.strip() or 'VALUE'}."
+        raise ArgumentError("override", text, "a key and its value, with = between them", hint=hint)
 
 
 def _parse(parser: Any, text: str) -> Override:
@@ -71,8 +87,8 @@ def _parse(parser: Any, text: str) -> Override:
     try:
         parsed = parser.parse_override(text)
         value = None if parsed.is_sweep_override() else parsed.value()
-    except HydraException as error:
-        raise ArgumentError("override", text, _FORMS, hint=f"({str(error).splitlines()[0]})") from None
+    except HydraException:
+        raise _unreadable(text) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise ArgumentError("override", text, _FORMS, hint=f"({type(error).__name__}: {str(error)[:80]})") from None
     if parsed.type not in actions or parsed.package is not None or not parsed.key_or_group:
@@ -81,6 +97,17 @@ def _parse(parser: Any, text: str) -> Override:
         hint = "Write a list as [a,b], and put values to search into the space."
         raise ArgumentError("override", text, "one value per key", hint=hint)
     return Override(text, actions[parsed.type], parsed.key_or_group, value, "=" in text)
+
+
+def _unreadable(text: str) -> ArgumentError:
+    """Returns the error for a text that Hydra's grammar cannot read. It says what to write."""
+    key, _, value = text.partition("=")
+    if not _KEY.fullmatch(key):
+        return ArgumentError("override", text, _FORMS)
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + found[2].replace('"', '\\"'), value)
+    quoted = shlex.quote(f'{key}="{escaped}"')
+    hint = f"To give this value as text, write {quoted}."
+    return ArgumentError("override", text, "a value such as 0.01, adam, [1,2] or {a: 1}", hint=hint)
 
 
 def _depth(text: str) -> int:

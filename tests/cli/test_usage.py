@@ -50,6 +50,13 @@ def refusal(*words: object) -> str:
         ("--study x status", ["no option '--study'", "follow the command"]),
         ("replicate s --seeds 0", ["`--seeds` is '0'", "a positive integer"]),
         ("plot nosuch", ["'nosuch' is not a figure", "timeline"]),
+        ("plot frnt", ["ledger; did you mean 'front'? "]),
+        ("enqueue lr", ["Write lr=VALUE."]),
+        ("enqueue lr 0.01", ["Write lr=0.01, without a space."]),
+        ("enqueue +lr=1", ["'+lr=1' begins with + or ~; write lr=VALUE"]),
+        ("enqueue ~lr", ["'~lr' begins with + or ~; write lr=VALUE"]),
+        ("enqueue lr=1 lr=2", ["there are two values for lr; give one"]),
+        ("replicate study trials", ["Write trials=VALUE."]),
     ],
 )
 def test_a_slip_on_the_command_line_names_value_choices_and_remedy(words: str, parts: list[str]) -> None:

@@ -105,7 +105,9 @@ def test_trials_train_on_the_instance_type_whose_resource_in_ray_is_given(cluste
     options = "per_type={'fast': {'v100': 1}, 'slow': {'t4': 1}}"
     name = script(cluster, "two_types", f"hwt.RayCluster(address={ray.address!r}, {options})", pool)
     path = cluster.folder / name
-    path.write_text(path.read_text().replace("hwt.NumDevices(1, 2)", "hwt.NumDevices(1)").replace("(0.03, 2)", "(0.03, 1)"))
+    path.write_text(
+        path.read_text().replace("hwt.NumDevices(1, 2)", "hwt.NumDevices(1)").replace("(0.03, 2)", "(0.03, 1)")
+    )
     folder = cluster.folder / "two_types" / "digits"
     folder.mkdir(parents=True)
     (folder / "hold").touch()

@@ -7,7 +7,7 @@ import decimal
 import fractions
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +216,56 @@ def test_a_message_can_be_printed_whatever_was_given(value: Any) -> None:
     text.encode()
     assert len(text) < 1000
     assert "\x1b" not in text
+
+
+def _words(schema: Mapping[str, Any]) -> Iterator[str]:
+    yield from (word for word in schema.get("enum", ()) if isinstance(word, str))
+    if isinstance(schema.get("const"), str):
+        yield schema["const"]
+    for part in schema.get("anyOf", ()):
+        yield from _words(part)
+
+
+NAMED = [
+    (call, argument, word)
+    for call, forms in FORMS.items()
+    for argument, form in forms.items()
+    for word in _words(form.schema)
+]
+
+
+@pytest.mark.parametrize(("call", "argument", "word"), NAMED)
+def test_a_misspelt_option_gets_the_nearest_one(call: str, argument: str, word: str) -> None:
+    for wrong in (f"{word}x", word.upper(), word[:-1]):
+        with pytest.raises(ArgumentError) as refused:
+            FORMS[call][argument].read(argument, wrong)
+        assert "; did you mean '" in str(refused.value), wrong
+    assert "did you mean" not in str(refused_with(FORMS[call][argument], "qqqqqq"))
+
+
+def refused_with(form: Any, value: object) -> ArgumentError:
+    with pytest.raises(ArgumentError) as refused:
+        form.read("it", value)
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong", "right"),
+    [
+        ("executor", "locl", "local"),
+        ("executor", "Slrum", "slurm"),
+        ("executor", {"name": "rey"}, "ray"),
+        ("stop_when", "stalld:30", "stalled"),
+        ("finishers", "aut", "auto"),
+        ("hang_timeout", "atuo", "auto"),
+    ],
+)
+def test_a_misspelt_option_of_a_run_gets_the_nearest_one(argument: str, wrong: object, right: str) -> None:
+    error = refused_with(FORMS["Study.run"][argument], wrong)
+    assert str(error).endswith(f"; did you mean {right!r}?")
+
+
+def test_the_beginning_of_a_long_option_is_enough() -> None:
+    with pytest.raises(ArgumentError, match=r"; did you mean 'hypervolume_contribution'\?"):
+        hwt.ASHA(max_epochs=9, within="hypervolum")
+    assert "did you mean" not in str(refused_with(FORMS["Study.plot"]["what"], "p"))

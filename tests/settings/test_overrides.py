@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from typing import Any
 
 import pytest
@@ -102,9 +103,9 @@ def test_later_ones_win():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("max_trials", "key=value"),
-        ("a=[1", "key=value"),
-        ("a b", "key=value"),
+        ("max_trials", "a key and its value"),
+        ("a=[1", "a value such as"),
+        ("a b", "a key and its value"),
         ("=3", "`override` is '=3'; allowed: 'key=value'"),
         ("seed=1,2", "one value per key"),
         ("seed=range(1,3)", "one value per key"),
@@ -153,3 +154,30 @@ def test_a_condition_is_changed_as_a_whole_or_in_part(text: str, when: Any) -> N
     data["space"]["lr"]["when"] = {"optimizer": "sgd", "model.kind": "a"}
     apply_overrides(data, parse_overrides([text]), KNOWN)
     assert data["space"]["lr"]["when"] == when
+
+
+@pytest.mark.parametrize(
+    ("texts", "advice"),
+    [
+        (["lr"], "Write lr=VALUE."),
+        (["max_trials=3", "scheduler.eta"], "Write scheduler.eta=VALUE."),
+        (["lr", "0.01"], "Write lr=0.01, without a space."),
+        (["lr", "max_trials=3"], "Write lr=VALUE."),
+        (["lr:0.01"], "Write lr=0.01."),
+        (["lr: 0.01"], "Write lr=0.01."),
+        (["lr=[1"], """To give this value as text, write 'lr="[1"'."""),
+    ],
+)
+def test_an_override_that_cannot_be_read_is_answered_with_what_to_write(texts: list[str], advice: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        parse_overrides(texts)
+    assert str(refused.value).endswith(advice)
+    assert "EQUAL" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["[1", "it's(", 'say "no', "back\\slash{", "[end\\", '[\\"'])
+def test_the_advice_for_a_value_gives_that_value(value: str) -> None:
+    with pytest.raises(ArgumentError) as refused:
+        parse_overrides([f"study={value}"])
+    words = shlex.split(refused.value.hint.removeprefix("To give this value as text, write ").removesuffix("."))
+    assert [item.value for item in parse_overrides(words)] == [value]
