@@ -320,10 +320,10 @@ def totals(state: StudyFacts, now: float, left_s: float = math.nan) -> str:
         trials_text(n_begun, most),
         f"{state.n_full} fully trained",
         time_s,
-        counted(spent, state.ladder.unit)
-        + again
-        + (f" ({share(spent - repeated, full)} of the {full} for full training)" if full else ""),
     ]
+    if state.ladder.top > 1:  # otherwise each trial reports once, at its end, which need not be that of an epoch
+        part = f" ({share(spent - repeated, full)} of the {full} for full training)" if full else ""
+        parts.append(f"{counted(spent, state.ladder.unit)}{again}{part}")
     if state.spec.has_price:
         parts.append(money(state.billed_usd(now)))
     if n_infeasible := state.n_full - state.n_feasible:
@@ -398,7 +398,7 @@ def _ended(state: StudyFacts, event: ev.SegmentEnded, *, is_asked: bool) -> Line
         trial, full = state.trials[event.trial_id], state.ladder.top
         last = trial.last
         values = f", {values_text(state.spec.objectives, last.values)}" if last else ""
-        reached = _resource(state, last.resource) if last else "its end"
+        reached = _resource(state, last.resource) if last and full > 1 else "its end"
         early = f" of {full}, where its own code ended the training" if ended_early(trial, full) else ""
         if trial.num_devices != trial.reference_devices and (seconds_at := References(state).text(trial)):
             values += f"; seconds at {seconds_at}"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_hwtune.core.decisions import Rule
 from lightning_hwtune.core.events import SessionState
 from lightning_hwtune.core.facts import StudyFacts
 from lightning_hwtune.core.record import FIRST_ERROR, TrialState
@@ -44,12 +45,16 @@ def status_entry(
     Returns:
         state: "running", or how its last session ended ("finished", "paused", "interrupted", "failed").
         ladder: how the first rung and the first trials were chosen; "" if the user gave the ladder.
+        reports_once: whether a trial reports only its end. The tables for people then count no epochs.
         epochs_spent: number of epochs (or steps, or samples: `unit`) that were trained, including repeated work.
         epochs_repeated: how many of these were trained again, because an interruption or an error had lost them.
         epochs_full: number that full training of all trials takes: of `max_trials`, or of the existing ones without it.
         promotions: how often a rung promoted a trial, at once or later. Trials that pass a rung without a decision do
             not count: the first trials, which train to the end without a pause, and finishers.
+        promotions_at_once: how many of these trials continued without a pause, so that no segment resumed.
         resumed_segments: segments that began from a checkpoint.
+        resumed_by: how many of these began for which reason: "promotion", "finisher", "devices" (the trial continued on
+            other devices) or "interruption" (also after an error, a limit, or the end of a session).
         max_ranks_seen: the largest number of ranks that a segment had.
         failed: failed trials. failed_first: trials that failed before the study's first report, which ended the study;
             they do not count as failed, and start again when it is continued.
@@ -84,12 +89,15 @@ def status_entry(
         "ladder": state.chosen.reason if state.chosen is not None else "",
         "trials_by_state": {name.value: sum(trial.state is name for trial in state.searched) for name in TrialState},
         "unit": state.ladder.unit,
+        "reports_once": state.ladder.top == 1,
         "epochs_spent": n_epochs_spent(state),
         "epochs_repeated": n_epochs_repeated(state),
         "epochs_full": n_epochs_full(state),
         "segments": len(state.segments),
         "running_segments": len(state.running),
         "promotions": n_promotions(state),
+        "promotions_at_once": n_promotions(state) - _n_promotions_resumed(state),
+        "resumed_by": _resumed_by(state),
         "resumed_segments": sum(segment.resource > 0 for segment in state.segments),
         "max_ranks_seen": max((segment.world_size for segment in state.segments), default=0),
         "failed": state.n_failed,
@@ -173,6 +181,23 @@ def n_epochs_full(state: StudyFacts) -> int:
 def n_promotions(state: StudyFacts) -> int:
     """Returns how often a rung promoted a trial."""
     return sum(word == PROMOTED for words in rung_words_of(state) for word in words.values())
+
+
+def _n_promotions_resumed(state: StudyFacts) -> int:
+    """Returns how many promoted trials waited at their rung, and resumed from it."""
+    resumed = {(segment.trial_id, segment.promoted_from) for segment in state.segments}
+    words = enumerate(rung_words_of(state))
+    return sum(word == PROMOTED and (i, level) in resumed for i, found in words for level, word in found.items())
+
+
+def _resumed_by(state: StudyFacts) -> dict[str, int]:
+    reasons = {Rule.FINISHER: "finisher", Rule.SURVIVOR: "finisher", Rule.DEVICES: "devices"}
+    found = dict.fromkeys(("promotion", "finisher", "devices", "interruption"), 0)
+    for segment in state.segments:
+        if segment.resource > 0:
+            usual = "promotion" if segment.promoted_from is not None else "interruption"
+            found[next((text for rule, text in reasons.items() if segment.rule == rule), usual)] += 1
+    return found
 
 
 def rung_forecast(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: int = 0) -> Mapping[str, Any]:

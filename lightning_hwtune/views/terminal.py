@@ -129,6 +129,8 @@ def _wanted(console: Console, table: Table) -> int:
 
 def rung_table(scheduler: Scheduler, n_trials: int, finishers: int = 0, to_end: int = 0) -> Group:
     """Returns the rungs before a study begins: the expected number of trials at each, and the expected total."""
+    if scheduler.max_resource == 1:  # every trial reports once, at its end, which need not be that of an epoch
+        return Group(Text(f"no rungs: every trial trains to its end ({counted(n_trials, 'trials')})"))
     forecast = rung_forecast(scheduler, n_trials, finishers, to_end)
     table = _plain_table(f"rungs of {counted(n_trials, 'trials')}")
     has_finishers = any(rung["finishers"] for rung in forecast["rungs"])
@@ -195,16 +197,18 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     spent, full, repeated = entry["epochs_spent"], entry["epochs_full"], entry["epochs_repeated"]
     again = f", {repeated} repeated" if repeated else ""
     part = f", {share(spent - repeated, full)} of the {full} for full training" if full else ""
-    yield entry["unit"], f"{spent}{again}{part}"
+    if not entry["reports_once"]:
+        yield entry["unit"], f"{spent}{again}{part}"
     yield (
         "segments",
-        f"{entry['segments']}, {entry['running_segments']} running, {entry['resumed_segments']} resumed from a "
-        f"checkpoint, on up to {counted(entry['max_ranks_seen'], 'ranks')}",
+        f"{entry['segments']}, {entry['running_segments']} running, {_resumed(entry)}, "
+        f"on up to {counted(entry['max_ranks_seen'], 'ranks')}",
     )
     if entry["reserved_devices"]:
         devices = counted(entry["reserved_devices"], "devices")
         yield "reserved", f"a trial waits for {devices}, which are reserved as they become free"
-    yield "promotions", str(entry["promotions"])
+    at_once = entry["promotions_at_once"]
+    yield "promotions", f"{entry['promotions']}{f', {at_once} of them without a pause' if at_once else ''}"
     if entry["ladder"]:
         yield "ladder", entry["ladder"]
     yield "errors", _errors(entry)
@@ -220,6 +224,13 @@ def _status_rows(entry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         idle = f", {money(entry['idle_and_launch_usd'])} idle and launch" if "idle_and_launch_usd" in entry else ""
         yield "cost", f"{money(entry['cost_usd'])} billed, {money(entry['useful_cost_usd'])} useful{idle}"
     yield "checkpoints", size(entry["checkpoints_bytes"])
+
+
+def _resumed(entry: Mapping[str, Any]) -> str:
+    n, by = entry["resumed_segments"], entry["resumed_by"]
+    words = {"promotion": "after a promotion", "devices": "on other devices", "interruption": "after an interruption"}
+    parts = [counted(k, "finishers") if name == "finisher" else f"{k} {words[name]}" for name, k in by.items() if k]
+    return f"{n} resumed from a checkpoint" + (f" ({', '.join(parts)})" if parts else "")
 
 
 def _errors(entry: Mapping[str, Any]) -> str:

@@ -52,7 +52,10 @@ def test_the_status_of_the_paper_study(paper):
         "segments": 8,
         "running_segments": 0,
         "promotions": 2,  # trial 1 at 1 and 3; trial 0 is a finisher
+        "promotions_at_once": 1,
         "resumed_segments": 3,
+        "resumed_by": {"promotion": 1, "finisher": 1, "devices": 0, "interruption": 1},
+        "reports_once": False,
         "max_ranks_seen": 2,
         "failed": 1,
         "failed_first": [],
@@ -159,7 +162,8 @@ def test_the_counts_are_those_of_the_log(n_trials, finishers, seed):
     assert entry["epochs_spent"] == len(of(ev.Reported))
     assert entry["segments"] == len(of(ev.SegmentStarted))
     assert entry["resumed_segments"] == sum(e.checkpoint is not None for e in of(ev.SegmentStarted))
-    assert entry["promotions"] == _n_promoted(driver)
+    assert sum(entry["resumed_by"].values()) == entry["resumed_segments"]
+    assert 0 <= entry["promotions_at_once"] <= entry["promotions"] == _n_promoted(driver)
     assert entry["failed"] == sum(e.state == "failed" for e in last.values())
     assert entry["retried"] == n_bad - entry["failed"]
     assert entry["device_s"] == pytest.approx(sum(e.device_s for e in of(ev.SegmentEnded)))

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import lightning_hwtune as hwt
 from lightning_hwtune.core.schedulers import ASHA, RunToEnd
+from lightning_hwtune.views.announcements import totals
 from lightning_hwtune.views.status import status_entry
 from lightning_hwtune.views.tables import front_frame, shown_trials, trials_frame
 from lightning_hwtune.views.terminal import print_frame, rung_table, status_table
@@ -69,12 +71,27 @@ def test_rungs_without_finishers_have_no_column_for_them():
     assert lines(console)[1].split() == ["epochs", "trials", "continue"]
 
 
-@pytest.mark.parametrize(("epochs", "total"), [(2, "10 epochs"), (1, "5 epochs")])
-def test_a_single_rung_is_a_table_of_one_row(epochs, total):
+def test_a_single_rung_is_a_table_of_one_row():
     console = screen()
-    console.print(rung_table(RunToEnd(max_epochs=epochs), 5, 4))
-    assert lines(console)[3].split() == [str(epochs), "5", "end"]
-    assert lines(console)[4].startswith(f"expected: 5 fully trained trials and {total}, 100 % of")
+    console.print(rung_table(RunToEnd(max_epochs=2), 5, 4))
+    assert lines(console)[3].split() == ["2", "5", "end"]
+    assert lines(console)[4].startswith("expected: 5 fully trained trials and 10 epochs, 100 % of")
+
+
+def test_trials_that_report_only_their_end_have_no_epochs(tmp_path):
+    console = screen(width=200)
+    console.print(rung_table(RunToEnd(max_epochs=1), 5))
+    assert lines(console) == ["no rungs: every trial trains to its end (5 trials)"]
+    scheduler = RunToEnd(max_epochs=1)
+    study = hwt.Study("values", {"x": hwt.Float(0, 1)}, [hwt.Metric("value", "min")], scheduler=scheduler, dir=tmp_path)
+    while (trial := study.ask(max_trials=2, progress=False)) is not None:
+        trial.report(1, value=0.5)
+        study.tell(trial)
+    state = study.state()
+    assert "epoch" not in totals(state, state.last_at)
+    console.print(status_table(status_entry(state, state.last_at, 0)))
+    assert "trials       2 of 2 begun, 0 to go (2 completed)" in lines(console)
+    assert "epoch" not in console.file.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +158,7 @@ def test_no_value_is_an_empty_cell_and_numbers_stay_on_the_right(paper):
 
 
 def test_status_in_words(paper):
-    console = screen()
+    console = screen(width=140)
     console.print(status_table(status_entry(paper.state, 20.0, 4_000_000)))
     assert [line.split(maxsplit=1) for line in lines(console)] == [
         ["study", "paper"],
@@ -149,8 +166,12 @@ def test_status_in_words(paper):
         ["trials", "4 of 4 begun, 0 to go (1 paused, 2 completed, 1 failed)"],
         ["front", "2 points; 2 fully trained"],
         ["epochs", "22, 3 repeated, 53 % of the 36 for full training"],
-        ["segments", "8, 0 running, 3 resumed from a checkpoint, on up to 2 ranks"],
-        ["promotions", "2"],
+        [
+            "segments",
+            "8, 0 running, 3 resumed from a checkpoint (1 after a promotion, 1 finisher, 1 after an interruption), "
+            "on up to 2 ranks",
+        ],
+        ["promotions", "2, 1 of them without a pause"],
         ["errors", "1 trial failed, 2 segments retried"],
         ["time", "20 s; 25 s of device time, 16 s of it useful"],
         ["cost", "0.025 USD billed, 0.016 USD useful"],
