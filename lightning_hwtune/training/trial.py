@@ -10,6 +10,7 @@ In training loops that report by hand, `report` replaces `fit`, and `save` and `
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from operator import index
@@ -27,6 +28,7 @@ from lightning_hwtune.training.channel import Note
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.process_group import gather_state, group_size
 from lightning_hwtune.training.reporting import report_by_hand
+from lightning_hwtune.training.resume.save_order import SaveOrder
 
 if TYPE_CHECKING:
     import lightning.pytorch
@@ -65,6 +67,7 @@ class Trial:
             raise ArgumentError("Trial", segment, "a segment of a study", hint=hint)
         self._segment = segment
         self._streams: list[Any] = []  # random streams of each rank at the last report
+        self._save_order = SaveOrder()
         segment.clock.mark()  # the training of a loop may begin at the function's start or at the end of `load`
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -356,6 +359,7 @@ class Trial:
                 )
                 self._segment.note(text, once_per="study", topic="save_every")
         self._check_group()
+        self._note_save_order(resource)
         verdict = report_by_hand(self._segment, resource, values)
         self._keep_streams()
         if verdict.kind != VerdictKind.CONTINUE and not self._segment.is_over:
@@ -465,7 +469,7 @@ class Trial:
     def save(self, state: Any, *, complete: bool = False) -> None:
         """Saves `state` at the last reported resource, for a later segment of this trial.
 
-        This is for loops that report by hand.
+        This is for loops that report by hand. Call it after `report`, with the state that was reported.
 
         The random streams of `random`, numpy and torch are saved with it: those of rank 0 as they are now, those of
         other ranks as they were at the last report.
@@ -476,7 +480,8 @@ class Trial:
                 even if the last report returned `Pause`. Otherwise it would continue training when it is promoted.
 
         Raises:
-            ArgumentError: `complete` was passed before the first report of this segment.
+            ArgumentError: it was called before the first report of the trial, or `complete` was passed before the
+                first report of this segment.
         """
         from lightning_hwtune.training.checkpointing import save_file
         from lightning_hwtune.training.resume.by_hand import write_by_hand
@@ -486,12 +491,16 @@ class Trial:
         segment = self._segment
         if complete and segment.resource <= segment.order.resource:
             raise ArgumentError("trial.save(..., complete=True)", "called before a report", "a call after a report")
+        if segment.order.checkpoint is None and segment.resource == 0:
+            error = ArgumentError("trial.save(...)", "called before trial.report(...)", "a call after it", hint=_LATER)
+            raise error from sys.exc_info()[1]  # in a `finally`, the earlier error is still the reason
         with segment.clock.paused():
             try:
                 if segment.rank == 0:
                     if segment.order.probe_batches is not None:
                         segment.weights = value_digest(state)
                     streams = [rng_state(), *self._streams[1:]]
+                    self._save_order.saved(streams[0])
                     write = partial(write_by_hand, segment, state, streams)
                     save_file(segment, segment.resource, segment.clock.seconds, write, is_end=complete)
             except Exception as error:
@@ -533,6 +542,18 @@ class Trial:
 
             self._streams = gather_state(rng_state())
 
+    def _note_save_order(self, resource: int) -> None:
+        """Notes that the state of this report was saved before it."""
+        from lightning_hwtune.training.rng import rng_state
+
+        if self._segment.rank == 0 and self._save_order.reported(rng_state()):
+            text = (
+                f"trial.save was called before trial.report({resource}), so its state counts as that of the report "
+                "before, and on several devices other ranks resume with the random streams of that report. Call "
+                "trial.report first, then trial.save"
+            )
+            self._segment.note(text, once_per="study", topic="saved before the report")
+
     def _check_group(self) -> None:
         """Refuses a report whose ranks are not connected.
 
@@ -550,6 +571,10 @@ class Trial:
 
 
 _MOST_CHARS = 100
+_LATER = (
+    "A state belongs to the last report, and before it there is none: call `verdict = trial.report(...)` first, then "
+    "`trial.save(state)`, and then return unless the verdict is 'continue'."
+)
 _OBEY = "Follow the verdict: `if trial.report(...).kind != 'continue': trial.save(state); return`."
 
 

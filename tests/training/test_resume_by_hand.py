@@ -15,8 +15,9 @@ import torch
 from lightning.fabric import Fabric
 from rank_bench import Bench, Said, ScriptedChannel, differences, reported
 
+from lightning_hwtune.core.record import Outcome
 from lightning_hwtune.errors import ArgumentError
-from lightning_hwtune.training.channel import Report
+from lightning_hwtune.training.channel import Note, Report, Saved
 from lightning_hwtune.training.context import ActiveSegment
 from lightning_hwtune.training.resume.by_hand import load_by_hand
 from lightning_hwtune.training.trial import Trial
@@ -147,6 +148,55 @@ def test_a_loop_that_never_loads_its_state_is_refused_when_it_resumes(bench: Ben
         draw_again(trial)
 
     assert [report.resource for report in bench.inline(read, {2: "pause"}, **resume).of(Report)] == [2]
+
+
+def _save_first(trial: Trial, *, from_epoch: int) -> None:
+    epoch, total = trial.load() or (0, 0.0)
+    for number in range(epoch + 1, HORIZON + 1):
+        total += _draws()
+        if number >= from_epoch:
+            trial.save((number, total))
+        if trial.report(number, loss=total).kind != "continue":
+            return
+
+
+def test_a_state_that_is_saved_before_the_first_report_is_refused(bench: Bench) -> None:
+    said = bench.segment(lambda trial: _save_first(trial, from_epoch=1), {1: "pause"}, num_devices=2)
+    assert len(said.ended) == 2
+    assert said.of(Saved) == said.of(Report) == []
+    for ended in said.ended:
+        assert "`trial.save(...)` is 'called before trial.report(...)'" in ended.error
+        assert "call `verdict = trial.report(...)` first" in ended.error
+
+
+def test_a_refused_save_does_not_hide_the_error_before_it(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        try:
+            raise MemoryError("too much")
+        finally:
+            trial.save(None)
+
+    ended = bench.inline(train, {}).ended[0]
+    assert ended.outcome == Outcome.OUT_OF_MEMORY
+    assert "too much" in ended.error
+
+
+def test_a_state_that_is_saved_before_a_later_report_gets_a_note(bench: Bench) -> None:
+    for train in (draw, shuffle, lambda trial: _save_first(trial, from_epoch=3)):
+        notes = [note.text for note in bench.inline(train, {HORIZON: "stop"}).of(Note)]
+        found = [text for text in notes if text.startswith("trial.save was called before trial.report(3)")]
+        assert len(found) == (train not in (draw, shuffle)), notes
+
+
+def test_a_training_without_an_epoch_left_may_save_again(bench: Bench) -> None:
+    def train(trial: Trial) -> None:
+        draw(trial)
+        trial.save((HORIZON, 0.0))
+
+    first = bench.inline(train, {HORIZON: "stop"})
+    second = bench.inline(train, {}, **bench.resume(first, 2))
+    assert [ended.outcome for ended in second.ended] == ["done"]
+    assert second.saved.resource == HORIZON
 
 
 def test_the_first_rank_may_load_for_all(bench: Bench) -> None:
