@@ -27,6 +27,7 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
     from lightning_hwtune.views.front_points import front_points
     from lightning_hwtune.views.infeasible import infeasible_hint
     from lightning_hwtune.views.tables import front_frame
+    from lightning_hwtune.views.weak_members import weak_member_hint
 
     name, state = chosen.study.name, chosen.state()
     command = reading_command("front --at any", chosen.study.dir, chosen.storage)
@@ -40,6 +41,8 @@ def show_front(chosen: StoredStudy, form: Format = Format.TABLE, at: str = "full
         title=front_title(name, at),
         empty=f"the front of {name} is still empty{hint}",
     )
+    if form is Format.TABLE and (weak := weak_member_hint(state, at)):
+        console().print(weak, markup=False, soft_wrap=True)
     if infeasible and form is Format.TABLE and front_points(state, at):
         console().print(infeasible, markup=False, soft_wrap=True)
     if form is Format.TABLE and at == "full":

@@ -19,6 +19,7 @@ from lightning_hwtune.views.replicates import replicates_frame, replicates_hint,
 from lightning_hwtune.views.study_location import present, reading_command, short_path
 from lightning_hwtune.views.tables import front_frame, with_checkpoints
 from lightning_hwtune.views.terminal import print_frame, print_legend
+from lightning_hwtune.views.weak_members import weak_member_hint
 
 __all__ = ["front_title", "print_additions", "print_closing"]
 
@@ -50,7 +51,7 @@ def _print_results(console: Console, state: StudyFacts, end: SessionClosed, fold
         print_frame(console, with_checkpoints(frame, paths), front_title(folder.name, "full"))
         print_legend(console, frame)
         words = "front", "why TRIAL"
-        if hint := best_hint(state):
+        for hint in filter(None, (best_hint(state), weak_member_hint(state))):
             console.print(hint, markup=False, soft_wrap=True)
     else:
         console.print(f"the front of {folder.name} is still empty", markup=False, soft_wrap=True)
