@@ -136,10 +136,11 @@ def _prepare(arguments: list[str], config: DictConfig, hydra_context: HydraConte
     )
     digest = given.digest(space, *judged, [*search.fixed.values(), *command.flags])
     searched = [name for name, parameter in search.parameters.items() if parameter.n_values != 1]
-    name = default_name(Path(given.own["dir"]), jobs.example.hydra.job.name, searched, digest)
+    folder, storage = Path(given.own["dir"]), given.node.get("storage")
+    name = default_name(folder, jobs.example.hydra.job.name, searched, digest, storage)
     n_begun = 0
     if given.node.get("max_failure_rate") is not None:  # nothing else needs the stored study here
-        n_begun = n_trials_begun(Path(given.own["dir"]), given.name(name), given.node.get("storage"))
+        n_begun = n_trials_begun(folder, given.name(name), storage)
     settings = given.study(name, space, *judged, n_begun=n_begun)
     study = _study(settings, batch_size_key)
     given.check_directions(study.spec.objectives)

@@ -21,13 +21,18 @@ from lightning_hwtune.apps.hydra.settings import SweepSettings
 from lightning_hwtune.apps.hydra.study_name import default_name, keep_digest, n_trials_begun
 from lightning_hwtune.apps.monitors import Monitor
 from lightning_hwtune.apps.trainer_settings import Horizon
+from lightning_hwtune.core.objectives import Metric
 from lightning_hwtune.core.parameters import Float
+from lightning_hwtune.core.schedulers import RunToEnd
 from lightning_hwtune.core.space import SearchSpace
+from lightning_hwtune.core.spec import Limits
 from lightning_hwtune.engine.check_segment_orders import check_segment_order
+from lightning_hwtune.engine.session import Session
 from lightning_hwtune.errors import ArgumentError, UnknownArgumentError
 from lightning_hwtune.forms.study_keys import FILE_KEYS
 from lightning_hwtune.names.keywords import FILE_KEYWORDS
 from lightning_hwtune.settings import StudySettings
+from lightning_hwtune.store.files import StudyFiles
 from lightning_hwtune.study import Study
 
 SPACE = SearchSpace(x=Float(0.0, 1.0))
@@ -122,6 +127,37 @@ def test_a_default_name_is_short_and_spares_other_folders(tmp_path: Path) -> Non
     assert default_name(tmp_path, "app", ["w"], "0") == "app-w-2"
     (tmp_path / "app-0").mkdir()  # a study of the time when names had no words
     assert default_name(tmp_path, "app", ["w"], "0") == "app-0"
+
+
+def test_a_study_that_ended_before_its_first_trial_takes_no_name(tmp_path: Path) -> None:
+    def named(digest: str) -> str:
+        return default_name(tmp_path, "app", ["lr"], digest)
+
+    def begun(name: str, digest: str, n_trials: int) -> None:
+        keep_digest(tmp_path / name, digest)
+        objectives, scheduler = [Metric("loss", "min")], RunToEnd(max_epochs=1)
+        study = Study(name, {"lr": Float(0.0, 1.0)}, objectives, scheduler=scheduler, dir=tmp_path)
+        if n_trials:
+            assert study.ask(progress=False) is not None
+        else:
+            study.enqueue({"lr": 0.5})
+        study.close()
+
+    begun("app-lr", "wrong", 0)  # what a failed check leaves, too: a log without a trial
+    assert [named("wrong"), named("right")] == ["app-lr", "app-lr"]
+    begun("app-lr-2", "other", 1)
+    assert [named("right"), named("other")] == ["app-lr", "app-lr-2"]  # a study that has begun keeps its own
+    begun("app-lr", "right", 1)
+    assert [named("right"), named("wrong")] == ["app-lr", "app-lr-3"]
+
+
+def test_a_study_that_is_just_beginning_keeps_its_name(tmp_path: Path) -> None:
+    keep_digest(tmp_path / "app-lr", "first")  # no log yet
+    assert default_name(tmp_path, "app", ["lr"], "second") == "app-lr-2"
+    spec = described({}).spec()
+    with Session(spec, StudyFiles(tmp_path, "app-lr"), Limits()):  # its check takes some time
+        assert default_name(tmp_path, "app", ["lr"], "second") == "app-lr-2"
+    assert default_name(tmp_path, "app", ["lr"], "second") == "app-lr"
 
 
 def described(changes: dict[str, Any]) -> StudySettings:
