@@ -119,10 +119,8 @@ class _Pages:
         return _json(json_text(found, indent=None))
 
     async def importance(self, request: Request) -> Response:
-        """Answers with the importance of the parameters; a reader of its own does not delay the events."""
-        chosen = (await self._watcher(request)).watched.chosen
-        found = await asyncio.to_thread(StoredStudy(chosen.study, chosen.storage).importance)
-        return _json(json_text(found, indent=None))
+        """Answers with the importance of the parameters."""
+        return _json(await (await self._watcher(request)).importance())
 
     async def prior(self, request: Request) -> Response:
         """Answers with what the prior has learned and its weight."""

@@ -1,4 +1,7 @@
-"""The studies that a server shows: all of a folder or a database, each watched while a page of it is open."""
+"""The studies that a server shows: all of a folder or a database, each watched while a page of it is open.
+
+Answers that read a whole study are kept until it changes.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,23 @@ import asyncio
 import contextlib
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
 from lightning_hwtune.errors import HwTuneError
+from lightning_hwtune.store.files import StudyFiles
+from lightning_hwtune.store.lease import Lease
+from lightning_hwtune.store.log import EventLog
 from lightning_hwtune.stored_study import StoredStudy, newest_first, study_entries
+from lightning_hwtune.views.export import json_text
 from lightning_hwtune.web.watched import Position, Watched
 
 __all__ = ["Studies", "Watcher"]
 
 _INTERVAL_S = 0.4
 _LINGER_S = 20.0  # a study without a page is watched for so long, since a page may be reloaded
+_PATIENCE = 10.0  # a line of the list that took a second is made again after so many seconds, while the study runs
 
 
 @final
@@ -31,6 +40,8 @@ class Watcher:
         self._changed = asyncio.Condition()
         self._wanted_until = 0.0
         self._task: asyncio.Task[None] | None = None
+        self._computing = asyncio.Lock()
+        self._importance: tuple[tuple[str, int], str] | None = None
 
     async def ask(self, method: Any, *arguments: Any) -> Any:
         """Returns the answer of a method of `watched`, in a thread."""
@@ -57,6 +68,16 @@ class Watcher:
         found: str | None = await self.ask(self.watched.message, position)
         return found
 
+    async def importance(self) -> str:
+        """Returns the importance of the parameters as JSON; a reader of its own does not delay the events."""
+        async with self._computing:
+            source = self.watched.study_id, self.watched.number
+            if self._importance is None or self._importance[0] != source:
+                chosen = self.watched.chosen
+                found = await asyncio.to_thread(StoredStudy(chosen.study, chosen.storage).importance)
+                self._importance = source, json_text(found, indent=None)
+            return self._importance[1]
+
     async def _watch(self) -> None:
         while self.n_pages or time.monotonic() < self._wanted_until:
             before = self.error
@@ -78,6 +99,16 @@ class Watcher:
             self._changed.notify_all()
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The entry of a study in the list: its newest event at that time, and whether a process ran it."""
+
+    entry: dict[str, Any]
+    newest: tuple[int, str] | None
+    is_driven: bool
+    due_at: float
+
+
 @final
 class Studies:
     """The studies of a folder, or of the database `storage`. `only`: the name of the one to show; None for all."""
@@ -86,6 +117,8 @@ class Studies:
         self._dir, self._storage, self._only = dir, storage, only
         self._watchers: dict[str, Watcher] = {}
         self._lock = asyncio.Lock()
+        self._lines: dict[str, _Line] = {}
+        self._listing = threading.Lock()
 
     def names(self) -> list[str]:
         """Returns their names, the one that ran last first.
@@ -104,8 +137,31 @@ class Studies:
         StoredStudy.load(name, self._dir, self._storage)
 
     def entries(self) -> list[dict[str, Any]]:
-        """Returns one line per study, as `hwtune status --format json` does with several studies."""
-        return study_entries(self._dir, self.names(), self._storage)
+        """Returns one line per study, as `hwtune status --format json` does with several studies.
+
+        A study is read again only if it has changed; while a process runs a large study, less often.
+        """
+        with self._listing:
+            return [self._entry(name) for name in self.names()]
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        begun = time.monotonic()
+        try:
+            with EventLog.open(StudyFiles(self._dir, name), storage=self._storage, create=False) as log:
+                newest, is_driven = log.newest(), Lease(log).beat(time.time()) is not None
+        except HwTuneError:
+            return study_entries(self._dir, [name], self._storage)[0]  # with the reason
+        kept = self._lines.get(name)
+        if (
+            kept is not None
+            and kept.is_driven == is_driven
+            and (kept.newest == newest or (is_driven and begun < kept.due_at))
+        ):
+            return kept.entry
+        entry = study_entries(self._dir, [name], self._storage)[0]
+        now = time.monotonic()
+        self._lines[name] = _Line(entry, newest, is_driven, now + _PATIENCE * (now - begun))
+        return entry
 
     async def watcher(self, name: str) -> Watcher:
         """Returns the watcher of a study, which is watched from now on.

@@ -157,6 +157,9 @@ def test_two_studies_are_compared(opened: Opened, folder: Path, tmp_path: Path) 
             assert shown["device time"][place] == status["device_s"]
             assert shown["best error on the front"][place] == min(entry["objectives"]["error"] for entry in front)
         assert page.locator(".chart > svg").count() == 1
+        far = re.search(r"(\d+) other trials? outside", page.locator("main .note").inner_text())
+        n_dots = page.locator(".chart > svg [aria-label=dot] > *").count()
+        assert n_dots + int(far[1] if far else 0) == sum(shown["fully trained"])
 
 
 def test_trials_are_sorted_and_filtered_by_keyboard(opened: Opened, server: Served, folder: Path) -> None:

@@ -28,15 +28,16 @@ hw.views.compare = {
     function update() {
       if (!chosen) return;
       const both = [hw.study, other];
-      drawBoth(place, legend, both, chosen);
+      const far = drawBoth(place, legend, both, chosen);
       list.replaceChildren(comparison(both));
-      note.textContent = "Fully trained trials; the lines join the best trade-offs of the two objectives.";
+      note.textContent = "Fully trained trials; the lines join the best trade-offs of the two objectives" + (far ? `; ${hw.counted(far, "other trials")} outside of the picture.` : ".");
     }
     load().catch((error) => list.replaceChildren(hw.el("p", {class: "problem"}, error.message)));
     return {update};
   },
 };
 
+// Returns how many trials are outside of the picture, which shows the surroundings of both lines.
 function drawBoth(place, legend, both, {x, y}) {
   const colors = hw.colors(), shown = both.map((study, index) => {
     const [across, up] = [x, y].map((name) => study.axes.find((axis) => axis.name === name));
@@ -46,20 +47,27 @@ function drawBoth(place, legend, both, {x, y}) {
     return {color: colors.devices[index], symbol: hw.symbols[index], across, up, best: best.map(point), rest: full.filter((trial) => !best.includes(trial)).map(point)};
   });
   const all = shown.flatMap(({best, rest}) => [...best, ...rest]), [{across, up}] = shown;
-  if (!all.length) return place.replaceChildren(hw.el("p", {class: "empty"}, "No trial is fully trained yet."));
-  const every = Math.ceil(all.length / 2000);
+  if (!all.length) {
+    place.replaceChildren(hw.el("p", {class: "empty"}, "No trial is fully trained yet."));
+    return 0;
+  }
+  const lines = shown.flatMap(({best}) => best), base = lines.length > 2 ? lines : all;
+  const scales = ["x", "y"].map((axis) => scaleAround(base.map((one) => one[axis]), 0.3)), every = Math.ceil(all.length / 2000);
+  const inside = (one) => ["x", "y"].every((axis, index) => one[axis] >= scales[index].domain[0] && one[axis] <= scales[index].domain[1]);
+  const near = all.filter(inside);
   hw.draw(place, `${y} over ${x} of two studies`, (width) => ({
     height: Math.max(300, Math.min(520, width * 0.5)), grid: true,
-    x: {label: `${hw.label(across)}, ${hw.better(across)} →`, type: hw.isLog(all.map((one) => one.x)) ? "log" : "linear", nice: true, tickFormat: "~g"},
-    y: {label: `↑ ${hw.label(up)}, ${hw.better(up)}`, type: hw.isLog(all.map((one) => one.y)) ? "log" : "linear", nice: true, tickFormat: "~g"},
+    x: {...scales[0], label: `${hw.label(across)}, ${hw.better(across)} →`},
+    y: {...scales[1], label: `↑ ${hw.label(up)}, ${hw.better(up)}`},
     marks: shown.flatMap(({color, symbol, best, rest}) => [
-      Plot.dot(rest.filter((_, index) => index % every === 0), {x: "x", y: "y", symbol, r: 3.5, stroke: color, strokeOpacity: 0.5}),
+      Plot.dot(rest.filter((one, index) => index % every === 0 && inside(one)), {x: "x", y: "y", symbol, r: 3.5, stroke: color, strokeOpacity: 0.5}),
       Plot.line(best, {x: "x", y: "y", curve: "step-after", stroke: color, strokeWidth: 1.6}),
       Plot.dot(best, {x: "x", y: "y", symbol, r: 5.5, fill: color, stroke: colors.ink}),
-    ]).concat(Plot.tip(all, Plot.pointer({x: "x", y: "y", maxRadius: 25, fontSize: 12, title: (one) =>
+    ]).concat(Plot.tip(near, Plot.pointer({x: "x", y: "y", maxRadius: 25, fontSize: 12, title: (one) =>
       `${one.study}, trial ${one.trial.trial_id}\n${up.name} ${hw.number(one.y)}\n${across.name} ${hw.number(one.x)}\n\n${hw.configText(one.trial.config)}`}))),
   }));
   legend.replaceChildren(hw.legend(shown.map(({color, symbol}, index) => ({symbol, fill: color, stroke: colors.ink, text: both[index].about.study}))));
+  return all.length - near.length;
 }
 
 function comparison(both) {
@@ -70,7 +78,8 @@ function comparison(both) {
     ...both[0].objectives.filter(({name}) => both[1].objectives.some((item) => item.name === name)).map(({name, mode}) =>
       [`best ${name} on the front`, (study) => d3[mode](study.front.front, (entry) => entry.objectives[name])]),
   ];
+  const known = rows.filter(([, value]) => both.some((study) => value(study) !== null && value(study) !== undefined));
   const columns = [{name: "", value: ([name]) => name}, ...both.map((study) => ({name: study.about.study, value: ([, value]) => value(study) ?? null,
     text: ([, value, text]) => (text ?? hw.number)(value(study) ?? null)}))];
-  return hw.table(columns, rows, {caption: "Comparison"});
+  return hw.table(columns, known, {caption: "Comparison"});
 }

@@ -40,8 +40,8 @@ hw.views.control = {
     }, turn);
     const {front} = study.front, model = front.find((entry) => entry.trial_id === study.front.recommended?.trial_id) ?? study.trials.at(-1);
     const inputs = new Map(study.about.parameters.map((name) => {
-      const value = model?.config[name];
-      return [name, hw.el("input", {type: "text", name, size: "12", value: value === undefined || value === null ? "" : String(value)})];
+      const value = model?.config[name], text = value === undefined || value === null ? "" : String(value);
+      return [name, hw.el("input", {type: "text", name, size: String(Math.min(Math.max(text.length, 12), 24)), value: text})];
     }));
     const form = hw.el("div", {class: "controls", id: "enqueue"}, [...inputs].map(([name, input]) => hw.el("label", {}, name, input)));
     const enqueue = hw.action("Try this configuration next", null, async () => {

@@ -68,14 +68,7 @@ function drawFront(place, legend, note, study, x, y, isWide, third) {
     note.textContent = "";
     return;
   }
-  const scales = [x, y].map((axis) => {
-    const values = base.map(axis.value), type = hw.isLog(values) ? "log" : "linear";
-    let [low, high] = d3.extent(values);
-    const gap = type === "log" ? (high / low) ** 0.15 : (high - low || Math.abs(high) || 1) * (isWide ? 0.06 : 0.3);
-    [low, high] = type === "log" ? [low / gap, high * gap] : [low - gap, high + gap];
-    if (type === "linear" && values.every((value) => value >= 0)) low = Math.max(low, 0);
-    return {type, domain: [low, high]};
-  });
+  const scales = [x, y].map((axis) => scaleAround(base.map(axis.value), isWide ? 0.06 : 0.3));
   const inside = (trial) => [x, y].every((axis, index) => axis.value(trial) >= scales[index].domain[0] && axis.value(trial) <= scales[index].domain[1]);
   const near = partial.filter(inside), seen = off.filter(inside), counts = d3.sort(new Set(full.map((trial) => trial.devices)));
   const ranked = third ? d3.sort(full.filter((trial) => Number.isFinite(third.value(trial))), (trial) => third.mode === "min" ? third.value(trial) : -third.value(trial)) : [];
@@ -103,8 +96,8 @@ function drawFront(place, legend, note, study, x, y, isWide, third) {
     const faint = hw.thinned(near, where), hollow = hw.thinned(seen, where, 3), named = withRoom([...advised, ...on.filter((trial) => !advised.includes(trial))], where);
     return {
       height, grid: true, insetTop: 6,
-      x: {...scales[0], label: `${hw.label(x)}, ${hw.better(x)} →`, tickFormat: scales[0].type === "log" ? "~g" : undefined},
-      y: {...scales[1], label: `↑ ${hw.label(y)}, ${hw.better(y)}`, tickFormat: scales[1].type === "log" ? "~g" : undefined},
+      x: {...scales[0], label: `${hw.label(x)}, ${hw.better(x)} →`},
+      y: {...scales[1], label: `↑ ${hw.label(y)}, ${hw.better(y)}`},
       marks: [
         Plot.dot(faint, {...channels, r: 2.2, fill: colors.faint, fillOpacity: 0.7}),
         ...violated.flatMap(({marks}) => marks),
@@ -134,6 +127,16 @@ function drawFront(place, legend, note, study, x, y, isWide, third) {
   note.textContent = `${hw.counted(on.length, "trials")} on the front of ${hw.counted(full.length, "fully trained trials")}` +
     (far ? `; ${hw.counted(far, "other trials")} outside of the picture` : "") +
     (study.objectives.length > 2 ? `; the line joins the best trade-offs of ${x.name} and ${y.name} alone` : "") + ". Click a point to see its trial." + toleranceText([x, y]);
+}
+
+// The scale of an axis that shows these values, with some room on both sides.
+function scaleAround(values, room) {
+  const type = hw.isLog(values) ? "log" : "linear";
+  let [low, high] = d3.extent(values);
+  const gap = type === "log" ? (high / low) ** 0.15 : (high - low || Math.abs(high) || 1) * room;
+  [low, high] = type === "log" ? [low / gap, high * gap] : [low - gap, high + gap];
+  if (type === "linear" && values.every((value) => value >= 0)) low = Math.max(low, 0);
+  return {type, domain: [low, high], tickFormat: type === "log" ? "~g" : undefined};
 }
 
 // The trials whose number has room to the right of and above its point.
