@@ -121,23 +121,22 @@ def _train(trial: hwt.Trial) -> None:
     folder.mkdir(exist_ok=True)
     witness = folder / f"{trial.id:03d}_{number:02d}_{os.getpid()}.txt"
 
+    answered: list[int] = []  # not in the callback, whose attributes continue in a resumed segment
+
     class Witness(L.Callback):
         """Writes a line for each report that was answered: in the next hook, as reports come last in an epoch."""
 
-        epoch: int | None = None
-
         def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             """Remembers the epoch that is reported next."""
-            self.epoch = trainer.current_epoch + 1
+            answered.append(trainer.current_epoch + 1)
 
         def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             """Writes a line, and waits for the disk."""
-            if self.epoch is not None:
+            if answered:
                 with witness.open("a") as file:
-                    file.write(f"{trial.id} {number} {self.epoch}\n")
+                    file.write(f"{trial.id} {number} {answered.pop()}\n")
                     file.flush()
                     os.fsync(file.fileno())
-                self.epoch = None
 
         on_train_end = on_train_epoch_start
 
