@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from lightning_hwtune.training.channel import Channel, Ended, Message, Note, Seg
 from lightning_hwtune.training.energy import EnergyMeter, energy_meter
 from lightning_hwtune.training.import_times import measured, process_age_s
 from lightning_hwtune.training.launchers import give_back_launchers, take_launchers
+from lightning_hwtune.training.resume.fabric_passes import FabricLoaders
 from lightning_hwtune.training.train_clock import TrainClock
 
 __all__ = ["ActiveSegment", "Hints", "current_segment", "require_no_segment", "segment_context"]
@@ -83,7 +83,7 @@ class ActiveSegment:
         is_copy: True in a process that user code has forked from the one that trains the segment.
         is_loop: whether the user's own loop reports, not a callback.
         has_taken_state: whether user code has taken what the trial resumes from: its state, or the path of it.
-        fabric_loaders: the loaders that Fabric has set up in this segment.
+        fabric_loaders: the loaders that Fabric has set up in this segment, and their passes.
         folders: where user code writes, apart from the trial's folder; an error of a full disk names them.
     """
 
@@ -116,7 +116,7 @@ class ActiveSegment:
     is_loop: bool = False
     has_taken_state: bool = False
     folders: tuple[Path, ...] = ()
-    fabric_loaders: list[weakref.ref[object]] = field(default_factory=list)
+    fabric_loaders: FabricLoaders = field(default_factory=FabricLoaders)
     _noted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ These behaviours take effect before any callback is called, so a callback could 
   kept: it comes from the trial's first segment or from another run. A check saves no such file. A subclass with its own
   `setup` usually repeats the refusal, so after the first segment `already_saved` is set for it.
 - A loader of Fabric counts its passes from 0, and shuffles by that number. In a segment it is known, so that
-  `trial.load` can set the number.
+  `trial.load` can set the number, also of loaders that are set up later.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import os
 import signal
 import sys
 import warnings
-import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -87,7 +86,7 @@ def _with_status(_: ActiveSegment, original: Callable[..., Any], *args: Any, **k
 
 def _keep_loader(segment: ActiveSegment, original: Callable[..., Any], loader: Any, *args: Any, **kwargs: Any) -> None:
     original(loader, *args, **kwargs)
-    segment.fabric_loaders.append(weakref.ref(loader))
+    segment.fabric_loaders.add(loader)
 
 
 def _skip_saved(segment: ActiveSegment, original: Callable[..., Any], callback: Any, *args: Any, **kwargs: Any) -> None:

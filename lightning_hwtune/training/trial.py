@@ -360,6 +360,7 @@ class Trial:
                 self._segment.note(text, once_per="study", topic="save_every")
         self._check_group()
         self._note_save_order(resource)
+        self._segment.fabric_loaders.reported()
         verdict = report_by_hand(self._segment, resource, values)
         self._keep_streams()
         if verdict.kind != VerdictKind.CONTINUE and not self._segment.is_over:

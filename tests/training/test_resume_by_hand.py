@@ -91,6 +91,24 @@ def shuffle_with_fabric(trial: Trial) -> None:
             return
 
 
+def set_up_after_load(trial: Trial) -> None:
+    """Sets its loaders up after `load`: one for all epochs in a helper, another one in each epoch."""
+    fabric = Fabric(accelerator="cpu", devices=trial.num_devices, strategy="ddp")
+    fabric.launch()
+    epoch, total = trial.load() or (0, torch.zeros(1))
+
+    def set_up() -> Any:
+        return fabric.setup_dataloaders(torch.utils.data.DataLoader(torch.arange(32.0), 4, shuffle=True))
+
+    loader = set_up()
+    for number in range(epoch + 1, HORIZON + 1):
+        for one, other in zip(loader, set_up(), strict=True):
+            total = total * 1.1 + fabric.all_reduce(one[0] + 100 * other[0])
+        if trial.report(number, loss=float(total)).kind != "continue":
+            trial.save((number, total))
+            return
+
+
 def _compare(bench: Bench, train: Callable[..., None], **changes: Any) -> list[str]:
     """Returns the differences between a whole loop and one that pauses after each epoch."""
     run = bench.inline if bench.order.num_devices == 1 else bench.segment
@@ -118,7 +136,7 @@ def test_without_rng_a_loop_begins_its_streams_anew(bench: Bench) -> None:
     assert _compare(bench, lambda trial: draw(trial, rng=False)) != []
 
 
-@pytest.mark.parametrize("train", [draw_with_fabric, shuffle_with_fabric])
+@pytest.mark.parametrize("train", [draw_with_fabric, shuffle_with_fabric, set_up_after_load])
 def test_each_rank_of_a_loop_with_fabric_continues_its_own_stream(bench: Bench, train: Callable[[Trial], None]) -> None:
     bench.order = replace(bench.order, num_devices=2)
     assert _compare(bench, train) == []

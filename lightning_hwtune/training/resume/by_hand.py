@@ -20,14 +20,13 @@ from lightning_hwtune.training.resume.identity import check_identity, identity
 __all__ = ["load_by_hand", "write_by_hand"]
 
 _ENTRY = "lightning_hwtune"
-_PASSES = "_num_iter_calls"  # of a loader of Fabric, which overwrites the epoch of its sampler with it
 
 
 def write_by_hand(segment: ActiveSegment, state: Any, streams: Sequence[Any], path: Path) -> None:
     """Writes `state` to `path`, with the random streams of each rank; for rank 0."""
     torch.save(state, path)
     ours = io.BytesIO()
-    passes = [getattr(loader(), _PASSES, 0) for loader in segment.fabric_loaders]
+    passes = segment.fabric_loaders.passes()
     torch.save({"identity": identity(segment.order), "streams": list(streams), "passes": passes}, ours)
     with zipfile.ZipFile(path, "a") as archive:
         folder = archive.namelist()[0].partition("/")[0]  # torch cannot read an archive with several top-level folders
@@ -37,7 +36,7 @@ def write_by_hand(segment: ActiveSegment, state: Any, streams: Sequence[Any], pa
 def load_by_hand(segment: ActiveSegment, path: str) -> tuple[Any, Any]:
     """Returns the state in a file and the random streams for this rank; these are None if the file has none.
 
-    The loaders that Fabric has set up before continue to count their passes.
+    The loaders of Fabric continue to count their passes.
 
     A rank that the last segment did not have gets the streams of rank 0, because all ranks start with the same ones.
 
@@ -47,9 +46,7 @@ def load_by_hand(segment: ActiveSegment, path: str) -> tuple[Any, Any]:
     ours = _ours(Path(path))
     check_identity(segment, ours.get("identity"), path)
     state = torch.load(path, map_location="cpu", weights_only=False)
-    for found, passes in zip(segment.fabric_loaders, ours.get("passes", ()), strict=False):
-        if (loader := found()) is not None:
-            setattr(loader, _PASSES, passes)
+    segment.fabric_loaders.restore(ours.get("passes", ()))
     streams = ours.get("streams", ())
     return state, (streams[segment.rank if segment.rank < len(streams) else 0] if streams else None)
 
