@@ -70,7 +70,7 @@ def sbatch(
 
     The trials pause before the time limit and on preemption. The job then queues again until the study is finished.
     """
-    from lightning_hwtune.errors import ArgumentError, TrialError
+    from lightning_hwtune.errors import TrialError
     from lightning_hwtune.names.spelling import spell_by
     from lightning_hwtune.settings import StudySettings
     from lightning_hwtune.settings.spelling import FILE_SPELLING
@@ -89,8 +89,10 @@ def sbatch(
         typer.echo(text, nl=False)
         return
     if shutil.which("sbatch") is None:
-        hint = "--dry-run prints the script of the job, which you can copy to such a host."
-        raise ArgumentError("sbatch", "a host without the program sbatch", "a host of a Slurm cluster", hint=hint)
+        raise TrialError(
+            "this host does not have the program sbatch. Run this command on a host of a Slurm cluster, or copy the "
+            "script of the job, which --dry-run prints, to such a host"
+        )
     done = subprocess.run(["sbatch"], input=text, text=True, capture_output=True)
     if done.returncode:
         raise TrialError(f"sbatch refuses the job: {done.stderr.strip()}")
@@ -146,7 +148,7 @@ def check_request(settings: StudySettings, options: Sequence[str]) -> None:
         is_refused = n < threads
     if is_refused:
         most = max(spec.allocator.counts)
-        allowed = f"a request with which {counted(most, f'{accelerator} devices')} are there, as a trial may have"
+        allowed = f"enough for a trial with {counted(most, f'{accelerator} devices')}, which the study has"
         hint = f"For example {option}={most * threads} on each node, or smaller counts of devices in the study file."
         raise ArgumentError("options of sbatch", f"{option}={n} on {counted(nodes, 'nodes')}", allowed, hint=hint)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from local_bench import Bench
 
 from lightning_hwtune.core.hardware.pool import Pool
+from lightning_hwtune.engine.agents.call import Call
 from lightning_hwtune.engine.agents.door import KEY, KEY_FILE, LISTEN, Door, address_of, key_of, noted_address
 from lightning_hwtune.engine.agents.executor import AgentsExecutor
 from lightning_hwtune.engine.agents.launcher import Invitation, Launcher
@@ -203,6 +205,13 @@ def test_an_agent_that_cannot_train_the_study_is_refused(roster: Roster, hello: 
     connection.close()
 
 
+def test_an_agent_with_another_secret_says_where_the_right_one_is(roster: Roster) -> None:
+    tried, until = Call(roster.door.address, b"another secret of the tests", {}), time.monotonic() + 20
+    while not tried.is_over and time.monotonic() < until:
+        time.sleep(0.01)
+    assert re.search(r"another secret.*--key-file the file agents\.key.*or set HWTUNE_AGENTS_KEY", tried.failure)
+
+
 def test_without_the_secret_no_agent_comes_in_and_silent_ones_delay_no_other(roster: Roster) -> None:
     silent = [socket.create_connection(roster.door.address) for _ in range(3)]
     with pytest.raises((AuthenticationError, EOFError, OSError)):
@@ -381,7 +390,7 @@ def test_the_secret_is_made_for_its_owner_alone(tmp_path: Path, monkeypatch: pyt
     assert door.address[0] == "127.0.0.1"
     assert len(key_of(key)) > 30
     key.chmod(0o644)
-    with pytest.raises(ArgumentError, match="only its owner"):
+    with pytest.raises(ArgumentError, match=r"`--key-file` is .*only its owner.*Run chmod 600 /"):
         Door.of_environment(tmp_path)
     with pytest.raises(ArgumentError, match="Set HWTUNE_AGENTS_KEY"):
         key_of(None)

@@ -197,7 +197,10 @@ class Agent:
                 what = "the connection to the study is lost" if self._session else "no session of the study is open"
                 self._say(f"{what}; waiting for one, for at most {self._give_up_s:g} s")
             if now - self._connected_at > self._give_up_s:
-                raise TrialError(f"the study could not be reached for {self._give_up_s:g} s")
+                raise TrialError(
+                    f"the study could not be reached for {self._give_up_s:g} s. Start the agent again when the study "
+                    "runs, or give a higher --wait"
+                )
             if now - self._called_at >= _AGAIN_S and (place := self._connect()) is not None:
                 self._called_at = now
                 self._call = Call(place, self._key(), self._hello())
@@ -336,7 +339,10 @@ class Agent:
         if not self._folder.is_apart:
             self._make_executor(setup)
             return
-        self._say(f"the study's folder is not here: checkpoints and output are sent to it; {self._folder.path} is used")
+        self._say(
+            f"this host does not share the study's folder: trials use {self._folder.path}, and their checkpoints and "
+            "output are sent to the study"
+        )
         self._exchange.fetch(setup.payload, partial(self._make_executor, setup))
 
     def _make_executor(self, setup: Setup, error: str = "") -> None:
@@ -353,7 +359,10 @@ class Agent:
         except OSError as failed:
             raise TrialError(f"the training function of the study cannot be read here: {failed}") from failed
         if payload.name != f"payload-{found}.pkl":
-            raise TrialError(f"{str(payload)!r} is not the training function of the study: its digest is {found}")
+            raise TrialError(
+                f"{str(payload)!r} has changed since the study began this session. Run the study again, and start the "
+                "agent again"
+            )
         sys.path[:] = dict.fromkeys([*setup.sys_path, *import_path()])
         sys.argv[:] = setup.argv
         if setup.cwd and Path(setup.cwd).is_dir():

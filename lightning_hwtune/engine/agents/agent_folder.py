@@ -51,11 +51,12 @@ class AgentFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._refuse_another_study()
         except OSError as error:
-            raise TrialError(f"the study's folder is not shared, and {self.path} cannot be used: {error}") from error
+            text = f"this host does not share the study's folder, and {self.path} cannot be used instead: {error}"
+            raise TrialError(text) from error
 
     def _refuse_another_study(self) -> None:
         if (self.path / "study.db").exists():
-            raise TrialError(f"{str(self.path)!r} is the folder of another study. --root can name a new folder")
+            raise TrialError(f"{str(self.path)!r} is the folder of another study. Give --root a new folder")
 
     def prepare(self, order: SegmentOrder) -> None:
         """Makes the folder of a trial."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from multiprocessing import AuthenticationError
 from typing import Any, final
 
+from lightning_hwtune.engine.agents.door import KEY, KEY_NAME
 from lightning_hwtune.engine.agents.link import proved_client, receive_json, send_json
 
 __all__ = ["Call"]
@@ -41,7 +42,10 @@ class Call:
             self.welcome = receive_json(connection)
             self.connection, connection = connection, None
         except AuthenticationError:
-            self.failure = f"the study at {connect[0]}:{connect[1]} has another secret than this agent"
+            self.failure = (
+                f"the study at {connect[0]}:{connect[1]} has another secret than this agent. Give --key-file the file "
+                f"{KEY_NAME} of the study's folder, or set {KEY} as for the study"
+            )
         except (OSError, EOFError, ValueError):
             pass
         finally:

@@ -181,14 +181,16 @@ def key_of(path: Path | None) -> bytes:
     if path is None and (named := os.environ.get(KEY_FILE)):
         path = Path(named)
     if path is None:
-        raise ArgumentError("key-file", None, "the file with the secret of the study", hint=hint)
+        raise ArgumentError("--key-file", None, "the file with the secret of the study", hint=hint)
     try:
         mode, text = path.stat().st_mode, path.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError("key-file", str(path), f"a file that can be read ({error})", hint=hint) from None
+        raise ArgumentError("--key-file", str(path), f"a file that can be read ({error})", hint=hint) from None
     if mode & 0o077:
-        raise ArgumentError("key-file", str(path), "a file that only its owner can read", hint=f"chmod 600 {path}")
-    return _checked("key-file", text, hint)
+        raise ArgumentError(
+            "--key-file", str(path), "a file that only its owner can read", hint=f"Run chmod 600 {path}."
+        )
+    return _checked("--key-file", text, hint)
 
 
 def _checked(argument: str, text: str, hint: str) -> bytes:

@@ -332,7 +332,7 @@ class AgentsExecutor:
             return
         here = absolute(saved, self._root)
         if not error and digest_of(Path(here.path)) != saved.digest:
-            error = f"{saved.path} arrived with another digest than that of the node {agent.name}"
+            error = f"{saved.path} was damaged on its way from the node {agent.name}: the digests differ"
         if error:
             segment.verdict = segment.verdict or (Outcome.ERROR, f"a checkpoint was not received: {error}")
             self._end_parts(segment, *segment.verdict)

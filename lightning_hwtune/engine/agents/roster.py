@@ -234,7 +234,7 @@ class Roster:
         """Returns which of the pool's nodes an agent is, and why it cannot train this study; empty if it can."""
         if hello.get("software") != software():
             text = f"the study runs with {software()}, but the agent with {hello.get('software')}"
-            return self._pool.kinds[0], text
+            return self._pool.kinds[0], f"{text}: both need the same versions"
         return kind_of(self._pool, hello)
 
     def _free_name(self, hello: Mapping[str, Any]) -> str:

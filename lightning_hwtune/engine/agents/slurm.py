@@ -60,7 +60,12 @@ def require_allocation() -> Allocation:
             "Submit the study as a job, `hwtune sbatch STUDY.yaml --nodes=2`, or run the same command again inside an "
             "allocation: `salloc --nodes=2`."
         )
-        raise ArgumentError("executor", "slurm", "another executor outside of an allocation of Slurm", hint=hint)
+        raise ArgumentError(
+            "executor",
+            "slurm",
+            "another executor, because this process runs outside of an allocation of Slurm",
+            hint=hint,
+        )
     if found.tasks > 1:
         received = f"slurm in each of {found.tasks} tasks"
         hint = "The study is one process, and starts its agents itself. Run the command without srun."
