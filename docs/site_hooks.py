@@ -54,7 +54,15 @@ def commands() -> str:
     """Returns a section for each command of `hwtune`, as Typer writes them."""
     told = [sys.executable, "-m", "typer", "lightning_hwtune.cli.commands", "utils", "docs", "--name", "hwtune"]
     text = subprocess.run(told, check=True, capture_output=True, text=True).stdout
+    text = re.sub(r"^\* `([\w-]+)`: .*\.\.\.$", lambda found: _whole_line(found[1], text), text, flags=re.MULTILINE)
     return text.partition("\n")[2]  # without its title: the page has one
+
+
+def _whole_line(command: str, text: str) -> str:
+    """Returns the line of a command in the list with its whole first paragraph, which Typer cuts."""
+    _, _, section = text.partition(f"## `hwtune {command}`\n\n")
+    first = section.partition("\n\n")[0]
+    return f"* `{command}`: {' '.join(first.split())}"
 
 
 def key_table(keys: Mapping[str, Setting]) -> str:
