@@ -60,7 +60,7 @@ def commands() -> str:
 
 def _whole_line(command: str, text: str) -> str:
     """Returns the line of a command in the list with its whole first paragraph, which Typer cuts."""
-    _, _, section = text.partition(f"## `hwtune {command}`\n\n")
+    section = re.split(rf"^##+ `hwtune (?:[\w-]+ )?{command}`\n\n", text, flags=re.MULTILINE)[1]
     first = section.partition("\n\n")[0]
     return f"* `{command}`: {' '.join(first.split())}"
 
