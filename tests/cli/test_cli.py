@@ -398,7 +398,7 @@ def test_usage(words: tuple[str, ...], says: str):
     assert says in told(*words, status=2)
 
 
-@pytest.mark.parametrize(("override", "says"), [("seed", "key=value"), ("seed=1,2", "one value"), ("a=[", "key=value")])
+@pytest.mark.parametrize(("override", "says"), [("seed", "seed=VALUE"), ("seed=1,2", "one value"), ("a=[", "as text")])
 def test_an_override_that_is_none(study_file: Path, override: str, says: str):
     assert says in told("rungs", study_file, override, status=2)
 
