@@ -483,6 +483,7 @@ class Trial:
         Raises:
             ArgumentError: it was called before the first report of the trial, or `complete` was passed before the
                 first report of this segment.
+            TrialError: this process is a fork of the process that trains the trial.
         """
         from lightning_hwtune.training.checkpointing import save_file
         from lightning_hwtune.training.resume.by_hand import write_by_hand
@@ -490,6 +491,7 @@ class Trial:
         from lightning_hwtune.training.value_digest import value_digest
 
         segment = self._segment
+        segment.require_this_process()
         if complete and segment.resource <= segment.order.resource:
             raise ArgumentError("trial.save(..., complete=True)", "called before a report", "a call after a report")
         if segment.order.checkpoint is None and segment.resource == 0:

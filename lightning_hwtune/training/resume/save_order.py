@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-from lightning_hwtune.training.resume.attribute_values import digest
-from lightning_hwtune.training.value_digest import value_digest
-
 __all__ = ["SaveOrder"]
 
 
@@ -36,4 +33,8 @@ class SaveOrder:
 
 
 def _digest(streams: Mapping[str, Any]) -> str:
+    # here, because they import torch, which commands that read a study do without
+    from lightning_hwtune.training.resume.attribute_values import digest
+    from lightning_hwtune.training.value_digest import value_digest
+
     return value_digest(streams) + digest(list(streams.get("python", ())))
