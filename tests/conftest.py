@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import pytest
 import typer.testing
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, postgres_programs
 from slurm_cluster import SlurmCluster, slurm_programs
 
@@ -35,7 +35,8 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # no time limit for a single example: a loaded machine must not turn a property into a failure
-settings.register_profile("hwtune", deadline=None)
+# how fast examples are drawn depends on what else the machine does
+settings.register_profile("hwtune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hwtune")
 # `CliRunner` makes all commands of an app for each call; once for all tests is enough
 vars(typer.testing)["_get_command"] = cache(vars(typer.testing)["_get_command"])

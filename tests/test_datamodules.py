@@ -262,7 +262,9 @@ def text(path: Path, content: bytes, **kwargs) -> TextDataModule:
     return data
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     n=st.integers(2000, 4000),
     length=st.integers(1, 9),

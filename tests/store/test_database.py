@@ -41,7 +41,7 @@ def stored(numbers: Database) -> set[int]:
         return {n for (n,) in connection.exec_driver_sql("SELECT n FROM numbers")}
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(st.integers(0, 9), max_size=4), max_size=6))
 def test_a_transaction_takes_effect_as_a_whole_or_not_at_all(numbers: Database, transactions: list[list[int]]) -> None:
     with numbers.writing() as connection:
