@@ -25,8 +25,9 @@ from hypothesis import HealthCheck, settings
 from postgres_server import PostgresServer, postgres_programs
 from slurm_cluster import SlurmCluster, slurm_programs
 
-# a shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C
+# a shell that starts the tests in the background has them, and every process they start, ignore Ctrl-C; nohup: SIGHUP
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # as in an activated environment, which the commands in messages depend on
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
