@@ -35,8 +35,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 # as in the Makefile: sums are then added in the same order in segments and in the trainings that they are compared with
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# no time limit for a single example: a loaded machine must not turn a property into a failure
-# how fast examples are drawn depends on what else the machine does
+# no limit for the time of an example or of drawing it: a loaded machine must not turn a property into a failure
 settings.register_profile("hwtune", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("hwtune")
 # `CliRunner` makes all commands of an app for each call; once for all tests is enough

@@ -191,12 +191,12 @@ def _n_promotions_resumed(state: StudyFacts) -> int:
 
 
 def _resumed_by(state: StudyFacts) -> dict[str, int]:
-    reasons = {Rule.FINISHER: "finisher", Rule.SURVIVOR: "finisher", Rule.DEVICES: "devices"}
+    reasons: dict[str, str] = {Rule.FINISHER: "finisher", Rule.SURVIVOR: "finisher", Rule.DEVICES: "devices"}
     found = dict.fromkeys(("promotion", "finisher", "devices", "interruption"), 0)
     for segment in state.segments:
         if segment.resource > 0:
             usual = "promotion" if segment.promoted_from is not None else "interruption"
-            found[next((text for rule, text in reasons.items() if segment.rule == rule), usual)] += 1
+            found[reasons.get(segment.rule, usual)] += 1
     return found
 
 
